@@ -1,0 +1,75 @@
+"""The ASGI application: Django, the static files of the back office, and the server's own life cycle."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from typing import Any
+
+import django
+from django.core.handlers.asgi import ASGIHandler
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "synapscale.settings")
+django.setup(set_prefix=False)
+
+from django.conf import settings  # noqa: E402
+from django.db import DatabaseError  # noqa: E402
+from servestatic import ServeStaticASGI  # noqa: E402
+
+from conversations import calls, sweeper  # noqa: E402
+from llm import client  # noqa: E402
+from llm.providers import warm_up  # noqa: E402
+from synapscale.common.db import in_db  # noqa: E402
+
+logger = logging.getLogger(__name__)
+
+
+class _Handler(ASGIHandler):
+    def create_request(self, scope: Any, body_file: Any) -> Any:
+        """Say how long a body is that came in chunks: without a length, Django REST framework takes it for none."""
+        request, refusal = super().create_request(scope, body_file)
+        if request is not None and "CONTENT_LENGTH" not in request.META:
+            request.META["CONTENT_LENGTH"] = str(body_file.seek(0, os.SEEK_END))
+            body_file.seek(0)
+        return request, refusal
+
+
+_django = _Handler()
+
+
+async def _sweep_regularly() -> None:
+    """Finish calls of processes that died: at start-up, then every few seconds."""
+    while True:
+        try:
+            await in_db(sweeper.sweep)
+        except DatabaseError as error:
+            logger.warning("sweep failed, will try again: %s", type(error).__name__)
+        except Exception:
+            logger.exception("sweep failed, will try again")
+        await asyncio.sleep(settings.SWEEP_SECONDS)
+
+
+async def _lifespan(receive: Any, send: Any) -> None:
+    await receive()
+    # Importing the vendors' SDKs takes seconds, which the first customer should not have to wait for.
+    await asyncio.to_thread(warm_up, [name for name, house in settings.PROVIDERS.items() if house["api_key"]])
+    sweeping = asyncio.create_task(_sweep_regularly()) if settings.SWEEP_SECONDS else None
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    if sweeping:
+        sweeping.cancel()
+    await calls.drain(seconds=settings.SHUTDOWN_GRACE_SECONDS)
+    await client.aclose_all()
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _dispatch(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == "lifespan":
+        await _lifespan(receive, send)
+    else:
+        await _django(scope, receive, send)
+
+
+settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
+application = ServeStaticASGI(_dispatch, root=str(settings.STATIC_ROOT), prefix=settings.STATIC_URL)

@@ -1,0 +1,398 @@
+"""The back office: what the admin pages of every app have in common.
+
+Operators look at the whole fleet, so these views read across tenants on purpose; and they look at tables of hundreds of
+thousands of rows, so a list makes a fixed number of queries, is ordered by its primary key (UUIDv7: newest first), and
+never offers a drop-down of another big table.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from functools import cache, cached_property, partial, wraps
+from typing import Any, ClassVar
+from urllib.parse import urlencode
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.widgets import AutocompleteSelect
+from django.core.exceptions import FieldDoesNotExist, ValidationError
+from django.core.paginator import Page, Paginator
+from django.db import models
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponseBase
+from django.template.response import SimpleTemplateResponse
+from django.urls import URLPattern, reverse
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+
+from synapscale.common.models import TenantFK, TenantModel
+from synapscale.common.money import ExactDecimalField, usd_text
+from synapscale.common.tenancy import fleet_wide
+
+admin.site.site_header = "SynapScale"
+admin.site.site_title = "SynapScale"
+admin.site.index_title = "SynapScale"
+
+MAX_KEYS = 100
+"""A search through another table (``llm__name``) follows at most so many of its rows."""
+
+
+# --- Reading across tenants -----------------------------------------------------------------------------------------
+
+
+def _across_tenants(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """``view``, marked as fleet-wide up to its last query: a template response is lazy, so it is rendered in here."""
+
+    @wraps(view)
+    def marked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        with fleet_wide():
+            response = view(request, *args, **kwargs)
+            return response.render() if isinstance(response, SimpleTemplateResponse) else response
+
+    return marked
+
+
+class FleetWidePaginator(Paginator):
+    """The one door through which the site's autocomplete view, which is no view of a model admin, reads rows."""
+
+    @cached_property
+    def count(self) -> int:
+        with fleet_wide():
+            return super().count
+
+    def page(self, number: int | str) -> Page:
+        page = super().page(number)
+        with fleet_wide():
+            len(page.object_list)  # a lazy slice would be read after the marker is gone
+        return page
+
+
+# --- Showing values -------------------------------------------------------------------------------------------------
+
+
+@cache
+def _money_column(name: str, label: str) -> Callable[[Any], str | None]:
+    @admin.display(ordering=name, description=label)
+    def column(row: Any) -> str | None:
+        value = getattr(row, name)
+        return None if value is None else usd_text(value)
+
+    column.__name__ = name
+    return column
+
+
+def _shown(model: type[models.Model], name: Any) -> Any:
+    """``name``, or a column that writes an amount the way the API does where ``name`` is a field of money."""
+    try:
+        field = model._meta.get_field(name) if isinstance(name, str) else None
+    except FieldDoesNotExist:
+        return name
+    if isinstance(field, ExactDecimalField):
+        return _money_column(name, str(field.verbose_name))
+    return name
+
+
+class MoneyInput(forms.DecimalField):
+    """Starts from ``0.00``, where Django would write the stored ``0E-12``."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return usd_text(value) if isinstance(value, Decimal) else value
+
+
+class JSONInput(forms.JSONField):
+    """A list stays a list and an object an object; an emptied box is the empty one, not NULL."""
+
+    def __init__(self, *, empty: Callable[[], Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.empty = empty
+
+    def clean(self, value: Any) -> Any:
+        cleaned, empty = super().clean(value), self.empty()
+        if cleaned is None:
+            return empty
+        if type(cleaned) is not type(empty):
+            raise ValidationError(f"Give a JSON {'list' if isinstance(empty, list) else 'object'}.", code="invalid")
+        return cleaned
+
+
+class _Presents:
+    """Money, where it is only shown, as ``usd_text`` writes it; money and JSON, where they are typed, checked."""
+
+    model: type[models.Model]
+
+    def formfield_for_dbfield(self, db_field: models.Field, request: HttpRequest, **kwargs: Any) -> Any:
+        if isinstance(db_field, ExactDecimalField):
+            # Past the ModelAdmin, whose widget for big integers has no decimals.
+            return db_field.formfield(form_class=MoneyInput)
+        if isinstance(db_field, models.JSONField) and not db_field.null:
+            kwargs["form_class"] = partial(JSONInput, empty=db_field.get_default)
+        return super().formfield_for_dbfield(db_field, request, **kwargs)  # type: ignore[misc]
+
+    def _is_editable(self, request: HttpRequest, obj: Any) -> bool:
+        if obj is None:
+            return bool(self.has_add_permission(request))  # type: ignore[attr-defined]
+        return bool(self.has_change_permission(request, obj))  # type: ignore[attr-defined]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        names = super().get_readonly_fields(request, obj)  # type: ignore[misc]
+        return [_shown(self.model, name) for name in names]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        fieldsets = super().get_fieldsets(request, obj)  # type: ignore[misc]
+        read_only = set(self.get_readonly_fields(request, obj))
+        is_editable = self._is_editable(request, obj)
+
+        def present(name: Any) -> Any:
+            shown = _shown(self.model, name)
+            return shown if shown in read_only or not is_editable else name
+
+        return [
+            (title, {**options, "fields": [present(name) for name in options["fields"]]})
+            for title, options in fieldsets
+        ]
+
+
+# --- Forms ----------------------------------------------------------------------------------------------------------
+
+
+class OperatorForm(forms.ModelForm):
+    """A form that knows of tenants: rows it points at are of the same workspace, and the workspace stays what it is."""
+
+    def clean(self) -> dict[str, Any]:
+        super().clean()
+        cleaned: dict[str, Any] = self.cleaned_data
+        workspace = cleaned.get("workspace")
+        workspace_id = workspace.pk if workspace else getattr(self.instance, "workspace_id", None)
+        for name, row in list(cleaned.items()):
+            if isinstance(row, TenantModel) and row.workspace_id != workspace_id:
+                self.add_error(name, "This belongs to another workspace.")
+        return self.cleaned_data
+
+    def _get_validation_exclusions(self) -> set[str]:
+        exclude: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]
+        if not self.instance._state.adding:
+            # It can't be typed into an existing row, but unique constraints that begin with it must be looked at.
+            exclude.discard("workspace")
+        return exclude
+
+
+class _SameWorkspaceSelect(AutocompleteSelect):
+    """Offers the rows of one workspace."""
+
+    workspace_id: uuid.UUID
+
+    def get_url(self) -> str:
+        return f"{super().get_url()}?workspace={self.workspace_id}"
+
+
+# --- Model admins ---------------------------------------------------------------------------------------------------
+
+
+def as_uuid(text: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None
+
+
+class OperatorAdmin(_Presents, admin.ModelAdmin):
+    """The base of all model admins of the project.
+
+    Search takes an id (``search_ids``), a look-up in the model's own columns (``title__istartswith``), or one in
+    another table (``user__email``): that is resolved to keys first, because an OR over joined tables reads all rows.
+    """
+
+    form: type[forms.ModelForm] = OperatorForm
+    paginator = FleetWidePaginator
+    ordering: ClassVar[tuple[str, ...]] = ("-id",)
+    list_per_page = 50
+    list_max_show_all = 200
+    list_select_related: ClassVar[tuple[str, ...]] = ()
+    show_full_result_count = False  # a second COUNT of the whole table
+    show_facets = admin.ShowFacets.NEVER  # a COUNT for every choice of every filter
+    search_ids: tuple[str, ...] = ("pk",)
+    add_fields: tuple[str, ...] = ()
+    """What the form of a new row asks for; ``fields`` are those of an existing one."""
+    fixed_fields: tuple[str, ...] = ()
+    """What can't be changed any more once the row exists."""
+    list_defer: tuple[str, ...] = ()
+    """Long columns that no list shows."""
+    is_deletable = False
+    """Most rows are referred to by money or by many others; they are closed, retired or suspended instead."""
+
+    # Views
+
+    def get_urls(self) -> list[URLPattern]:
+        patterns = super().get_urls()
+        for pattern in patterns:
+            pattern.callback = _across_tenants(pattern.callback)
+        return patterns
+
+    # Rows
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows = super().get_queryset(request)
+        match = request.resolver_match
+        if self.list_defer and match and (match.url_name or "").endswith(("_changelist", "autocomplete")):
+            rows = rows.defer(*self.list_defer)
+        return rows
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        workspace = request.GET.get("workspace")  # see _SameWorkspaceSelect
+        if workspace and issubclass(self.model, TenantModel):
+            queryset = queryset.filter(workspace_id=as_uuid(workspace))
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        key = as_uuid(term)
+        if key is not None:
+            return queryset.filter(_any(Q(**{name: key}) for name in self.search_ids)), False
+        return queryset.filter(_any(self._search(name, term) for name in self.search_fields)), False
+
+    def _search(self, name: str, term: str) -> Q:
+        column, _, lookup = name.partition("__")
+        field = self.opts.get_field(column)
+        if not field.is_relation:
+            return Q(**{name: term})
+        # What is looked up in other tables (slugs, e-mail addresses) is kept in lower case.
+        there: Any = field.related_model
+        others = there._default_manager.filter(**{lookup: term.lower()}).order_by()
+        return Q(**{f"{column}__in": list(others.values_list("pk", flat=True)[:MAX_KEYS])})
+
+    # Fields
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        if obj is None and self.add_fields:
+            return self.add_fields
+        return super().get_fields(request, obj)
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        return [_shown(self.model, name) for name in super().get_list_display(request)]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        names = super().get_readonly_fields(request, obj)
+        if obj is None:
+            return names
+        return [*names, *(_shown(self.model, name) for name in self.fixed_fields), "related_lists"]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        fieldsets = super().get_fieldsets(request, obj)
+        if obj is not None and self._relations:
+            fieldsets = [*fieldsets, ("Related", {"fields": ["related_lists"]})]
+        return fieldsets
+
+    @property
+    def _relations(self) -> list[Any]:
+        return [
+            relation
+            for relation in self.opts.related_objects
+            if relation.one_to_many and self.admin_site.is_registered(relation.related_model)
+        ]
+
+    @admin.display(description="Lists")
+    def related_lists(self, obj: models.Model) -> SafeString:
+        """Links to the lists of the rows that point here, narrowed by the workspace first, as their indexes are."""
+
+        def link(relation: Any) -> tuple[str, str, str]:
+            there = relation.related_model._meta
+            query = {f"{relation.field.name}__id__exact": str(obj.pk)}
+            if isinstance(obj, TenantModel):
+                query = {"workspace__id__exact": str(obj.workspace_id), **query}
+            url = reverse(f"{self.admin_site.name}:{there.app_label}_{there.model_name}_changelist")
+            return url, urlencode(query), relation.get_accessor_name().replace("_", " ").capitalize()
+
+        return format_html_join(" · ", '<a href="{}?{}">{}</a>', map(link, self._relations))
+
+    # Writing
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        if isinstance(obj, TenantModel):
+            for field in self.opts.concrete_fields:
+                if isinstance(field, TenantFK) and field.name in form.base_fields:
+                    choice: Any = form.base_fields[field.name]
+                    choice.queryset = choice.queryset.filter(workspace_id=obj.workspace_id)
+                    choice.widget.widget = _SameWorkspaceSelect(field, self.admin_site)
+                    choice.widget.widget.workspace_id = obj.workspace_id
+        return form
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Write an existing row's changed columns and no others: counters and balances move while a form is open."""
+        if not change:
+            obj.save()
+            return
+        changed = self.changed_columns(form)
+        if changed:
+            obj.save(update_fields=changed)
+
+    def changed_columns(self, form: Any) -> list[str]:
+        """The columns a submitted form changes, and the ones that Django stamps with every change."""
+        fields = [field for field in self.opts.concrete_fields if field.name in form.changed_data]
+        if not fields:
+            return []
+        stamps = [field for field in self.opts.concrete_fields if getattr(field, "auto_now", False)]
+        return [field.name for field in [*fields, *stamps]]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.is_deletable and super().has_delete_permission(request, obj)
+
+
+def _any(conditions: Iterable[Q]) -> Q:
+    found = Q(pk__in=[])
+    for condition in conditions:
+        found |= condition
+    return found
+
+
+class TenantAdmin(OperatorAdmin):
+    """A table that belongs to tenants. A workspace's id or slug finds its rows, by the index that starts with it."""
+
+    search_ids: tuple[str, ...] = ("pk", "workspace_id")
+
+
+class _ViewOnly:
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class ViewOnlyAdmin(_ViewOnly, TenantAdmin):
+    """Rows that only the message road and the ledger write. Nobody edits them here, superusers included."""
+
+    actions = None
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        if self.fields:
+            return self.fields
+        return [field.name for field in self.opts.concrete_fields]
+
+
+class PresentingInline(_Presents, admin.TabularInline):
+    """Rows of another table on a page."""
+
+    extra = 0
+
+    def _is_editable(self, request: HttpRequest, obj: Any) -> bool:
+        return self.has_change_permission(request, obj) or self.has_add_permission(request, obj)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).order_by("-id")
+
+
+class ViewOnlyInline(_ViewOnly, PresentingInline):
+    """Rows of another table on a page, for reading."""
+
+    can_delete = False
+    show_change_link = True
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        return [_shown(self.model, name) for name in self.fields or ()]

@@ -1,0 +1,100 @@
+"""Every error an endpoint may answer with, in the one shape."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.core.exceptions import ValidationError as ModelValidationError
+from django.db import OperationalError
+from django.http import Http404, HttpRequest, JsonResponse
+from rest_framework import exceptions, serializers, status
+from rest_framework.response import Response
+
+from synapscale.common.errors import Refusal
+
+logger = logging.getLogger(__name__)
+
+_CODES = {
+    400: "bad_request",
+    401: "not_authenticated",
+    403: "permission_denied",
+    404: "not_found",
+    405: "method_not_allowed",
+    406: "not_acceptable",
+    413: "request_too_large",
+    415: "unsupported_media_type",
+    429: "rate_limited",
+}
+
+
+def error_body(code: str, message: str, *, details: Any = None, request: Any = None) -> dict[str, Any]:
+    """The one shape of an error."""
+    return {
+        "error": {
+            "code": code,
+            "message": message,
+            "details": details or {},
+            "request_id": getattr(request, "request_id", ""),
+        }
+    }
+
+
+def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
+    """Every exception a view may raise, as a response; None lets an unexpected one become a 500."""
+    request = context.get("request")
+    if isinstance(error, ModelValidationError):
+        error = exceptions.ValidationError(serializers.as_serializer_error(error))
+    if isinstance(error, Refusal):
+        response = Response(
+            error_body(error.code, error.message, details=error.details, request=request), status=error.status
+        )
+        if error.retry_after is not None:
+            response["Retry-After"] = str(error.retry_after)
+        return response
+    if isinstance(error, RequestDataTooBig):
+        return Response(error_body("request_too_large", "The request body is too large.", request=request), status=413)
+    if isinstance(error, OperationalError):
+        logger.error("database unavailable: %s", type(error.__cause__ or error).__name__)
+        response = Response(
+            error_body("database_unavailable", "The database is not available; nothing was changed.", request=request),
+            status=status.HTTP_503_SERVICE_UNAVAILABLE,
+        )
+        response["Retry-After"] = "5"
+        return response
+    from rest_framework.views import exception_handler as drf_exception_handler  # imports the settings that name us
+
+    plain = drf_exception_handler(error, context)
+    if plain is None:
+        return None
+    if isinstance(error, exceptions.ValidationError):
+        details = error.detail if isinstance(error.detail, dict) else {"non_field_errors": error.detail}
+        plain.data = error_body("invalid", _first_message(details), details=details, request=request)
+    else:
+        message = "Not found." if isinstance(error, Http404) else str(getattr(error, "detail", "") or error)
+        if isinstance(error, PermissionDenied):
+            message = "You may not do this."
+        plain.data = error_body(_CODES.get(plain.status_code, "error"), message, request=request)
+    return plain
+
+
+def _first_message(details: Any, path: str = "") -> str:
+    """``field: what is wrong with it``, of the first field that is wrong."""
+    if isinstance(details, dict) and details:
+        key, value = next(iter(details.items()))
+        inner = path if key == "non_field_errors" else f"{path}.{key}" if path else str(key)
+        return _first_message(value, inner)
+    if isinstance(details, list) and details:
+        index = next((i for i, item in enumerate(details) if item), 0)
+        nested = isinstance(details[index], dict | list)
+        return _first_message(details[index], f"{path}[{index}]" if nested else path)
+    return f"{path}: {details}" if path else str(details)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> JsonResponse:
+    return JsonResponse(error_body("not_found", "There is nothing at this address.", request=request), status=404)
+
+
+def server_error(request: HttpRequest) -> JsonResponse:
+    return JsonResponse(error_body("internal_error", "Something went wrong on our side.", request=request), status=500)

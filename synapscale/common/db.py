@@ -1,0 +1,74 @@
+"""Database work beside an event loop: short jobs on a few threads, and transactions that are tried again.
+
+While a provider is being waited for, no thread and no connection is held: a coroutine hands a whole transaction to
+``in_db`` and awaits its result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import random
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import ParamSpec, TypeVar
+
+from django.conf import settings
+from django.db import OperationalError, connection
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# PostgreSQL: deadlock, lock timeout, serialization failure.
+_RETRYABLE_STATES = {"40P01", "55P03", "40001"}
+_ATTEMPTS = 5
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=settings.DATABASE_THREADS, thread_name_prefix="db")
+
+
+def shut_down() -> None:
+    """Let the database threads end, and their connections with them."""
+    _threads().shutdown(wait=True)
+    _threads.cache_clear()
+
+
+async def in_db(job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run ``job`` on a database thread and give its connection back before returning.
+
+    The job runs to its end even when the awaiting task is cancelled: a transaction is never left half-way.
+    """
+    context = contextvars.copy_context()
+
+    def run() -> T:
+        try:
+            return job(*args, **kwargs)
+        finally:
+            if connection.vendor == "postgresql":
+                connection.close()  # back to the pool
+            else:
+                connection.close_if_unusable_or_obsolete()
+
+    return await asyncio.get_running_loop().run_in_executor(_threads(), context.run, run)
+
+
+def is_retryable(error: OperationalError) -> bool:
+    """Whether the same transaction can succeed when it is run again."""
+    state = getattr(error.__cause__, "sqlstate", None)
+    return state in _RETRYABLE_STATES or "database is locked" in str(error)
+
+
+def retry_transaction(job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run ``job`` (one whole transaction, no provider call in it) again when the engine asks for it, at most 5 times."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            return job(*args, **kwargs)
+        except OperationalError as error:
+            if attempt == _ATTEMPTS or not is_retryable(error):
+                raise
+            time.sleep(random.uniform(0.01, 0.05) * 2**attempt)
+    raise AssertionError("unreachable")

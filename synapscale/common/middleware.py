@@ -1,0 +1,88 @@
+"""Middleware: a request id on everything, and the browser's middleware only where browsers go.
+
+Django's session, CSRF, authentication and message middleware each cost an async request a hop to a thread. API requests
+carry a token and need none of them, so they pass by.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction
+from django.contrib.auth import middleware as auth
+from django.contrib.messages import middleware as messages
+from django.contrib.sessions import middleware as sessions
+from django.http import HttpRequest, HttpResponseBase
+from django.middleware import csrf
+from django.utils.decorators import sync_and_async_middleware
+
+from synapscale.common import logs
+from synapscale.common.models import new_id
+
+API_PREFIXES = ("/api/", "/v1/")
+_CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def _request_id(request: HttpRequest) -> str:
+    """The client's own ``X-Request-ID`` where it is a plain token, else a new one."""
+    given = request.headers.get("X-Request-ID", "")
+    return given if _CLIENT_REQUEST_ID.fullmatch(given) else new_id().hex
+
+
+@sync_and_async_middleware
+def RequestIDMiddleware(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:  # noqa: N802
+    """Names every request, in the response's ``X-Request-ID``, in errors and in log lines."""
+    if iscoroutinefunction(get_response):
+
+        async def amiddleware(request: HttpRequest) -> HttpResponseBase:
+            request.request_id = _request_id(request)  # type: ignore[attr-defined]
+            logs.request_id.set(request.request_id)  # type: ignore[attr-defined]
+            response = await get_response(request)
+            response["X-Request-ID"] = request.request_id  # type: ignore[attr-defined]
+            return response
+
+        return amiddleware
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        request.request_id = _request_id(request)  # type: ignore[attr-defined]
+        token = logs.request_id.set(request.request_id)  # type: ignore[attr-defined]
+        try:
+            response = get_response(request)
+        finally:
+            logs.request_id.reset(token)
+        response["X-Request-ID"] = request.request_id  # type: ignore[attr-defined]
+        return response
+
+    return middleware
+
+
+class _BrowsersOnly:
+    """Lets API requests pass by the middleware it is mixed into."""
+
+    get_response: Callable[[HttpRequest], Any]
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        if request.path.startswith(API_PREFIXES):
+            return self.get_response(request)
+        return super().__call__(request)  # type: ignore[misc]
+
+
+class SessionMiddleware(_BrowsersOnly, sessions.SessionMiddleware):
+    pass
+
+
+class CsrfViewMiddleware(_BrowsersOnly, csrf.CsrfViewMiddleware):
+    def process_view(self, request: HttpRequest, *args: Any) -> Any:
+        if request.path.startswith(API_PREFIXES):
+            return None
+        return super().process_view(request, *args)
+
+
+class AuthenticationMiddleware(_BrowsersOnly, auth.AuthenticationMiddleware):
+    pass
+
+
+class MessageMiddleware(_BrowsersOnly, messages.MessageMiddleware):
+    pass

@@ -1,0 +1,126 @@
+"""Strict input: JSON as the standard has it, and no field that nobody reads."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from django.db import models
+from rest_framework import exceptions, parsers, serializers
+
+MAX_DEPTH = 100
+"""Objects and lists within one another. A JSON schema of a tool has a dozen."""
+
+
+class StrictJSONParser(parsers.JSONParser):
+    """JSON without ``NaN`` or ``Infinity``, without duplicate keys, and with an object at the top."""
+
+    strict = True
+
+    def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
+        try:
+            raw = stream.read().decode("utf-8")
+            data = _loads(raw) if raw else {}
+        except RecursionError:
+            raise exceptions.ParseError("The JSON is nested too deeply.") from None
+        except ValueError as error:
+            raise exceptions.ParseError(f"The body is not valid JSON: {error}") from None
+        if not isinstance(data, dict):
+            raise exceptions.ParseError("The body must be a JSON object.")
+        _check(data)
+        return data
+
+
+def _loads(raw: str) -> Any:
+    return json.loads(raw, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_unique_keys)
+
+
+def _check(data: dict[str, Any]) -> None:
+    """Refuse what could not be stored or read again. Level by level: recursion would have a limit of its own."""
+    level: list[Any] = [data]
+    for _ in range(MAX_DEPTH):
+        texts = [value for value in level if isinstance(value, str)]
+        if any("\x00" in text or not _is_unicode(text) for text in texts):
+            # PostgreSQL stores neither, and no client means them.
+            raise exceptions.ParseError("Text may contain neither NUL nor lone surrogates.")
+        inner = [value for value in level if isinstance(value, dict | list)]
+        level = [part for value in inner for part in (value if isinstance(value, list) else (*value, *value.values()))]
+        if not level:
+            return
+    raise exceptions.ParseError("The JSON is nested too deeply.")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is too large a number")
+    return value
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("an object names a key twice")
+    return result
+
+
+class StrictFields:
+    """Mixed into a serializer: fields it doesn't know are refused by name, not ignored."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, dict):
+            writable = {name for name, field in self.fields.items() if not field.read_only}  # type: ignore[attr-defined]
+            errors = {
+                str(name): ["This field is read-only." if name in self.fields else "Unknown field."]  # type: ignore[attr-defined]
+                for name in data
+                if name not in writable
+            }
+            if errors:
+                raise serializers.ValidationError(errors)
+        return super().to_internal_value(data)  # type: ignore[misc]
+
+
+class StrictIntegerField(serializers.IntegerField):
+    """A JSON number without a fraction: neither ``true`` nor ``"5"`` nor ``5.0``; of 32 bits, on SQLite as well."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "max_value": min(kwargs.get("max_value", 2**31 - 1), 2**31 - 1)})
+
+    def to_internal_value(self, data: Any) -> int:
+        if type(data) is not int:
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class StrictModelSerializer(StrictFields, serializers.ModelSerializer[Any]):
+    """A model serializer that refuses what it doesn't know, and saves only what was sent.
+
+    Saving the whole row would write back what it held when it was read: counters that a call has moved since, or a
+    status that an operator has changed.
+    """
+
+    serializer_field_mapping = {
+        **serializers.ModelSerializer.serializer_field_mapping,
+        models.PositiveIntegerField: StrictIntegerField,
+        models.PositiveSmallIntegerField: StrictIntegerField,
+    }
+
+    def update(self, instance: models.Model, validated_data: dict[str, Any]) -> models.Model:
+        for name, value in validated_data.items():
+            setattr(instance, name, value)
+        stamps = [field.name for field in instance._meta.fields if getattr(field, "auto_now", False)]
+        instance.save(update_fields=[*validated_data, *stamps])
+        return instance

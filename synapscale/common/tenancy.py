@@ -1,0 +1,54 @@
+"""The three kinds of table, and the marker for code that reads across tenants on purpose.
+
+CONTROL tables are small and the same for all: a cluster keeps a copy on every node, so they take no hot writes. DATA
+tables belong to tenants and are sharded by ``workspace_id``. LOCAL tables are Django's own and stay on one node.
+Foreign keys go from DATA and LOCAL to CONTROL, and within a kind; never to DATA from outside.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.apps import apps
+
+from synapscale.common.models import TenantModel
+
+_fleet_wide: contextvars.ContextVar[bool] = contextvars.ContextVar("fleet_wide", default=False)
+
+
+CONTROL = frozenset({"users", "workspaces", "memberships", "access_tokens", "user_variables", "llms", "llm_prices"})
+LOCAL = frozenset(
+    {
+        "auth_group",
+        "auth_group_permissions",
+        "auth_permission",
+        "django_admin_log",
+        "django_content_type",
+        "django_migrations",
+        "django_session",
+        # Who may do what in the back office.
+        "users_groups",
+        "users_user_permissions",
+    }
+)
+
+
+def data_tables() -> set[str]:
+    """DATA: the tables of all tenant models."""
+    return {model._meta.db_table for model in apps.get_models() if issubclass(model, TenantModel)}
+
+
+@contextmanager
+def fleet_wide() -> Iterator[None]:
+    """Operators' code (audit, verify, admin) that reads many workspaces at once. Never around a tenant's request."""
+    token = _fleet_wide.set(True)
+    try:
+        yield
+    finally:
+        _fleet_wide.reset(token)
+
+
+def is_fleet_wide() -> bool:
+    return _fleet_wide.get()

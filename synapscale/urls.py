@@ -1,0 +1,17 @@
+from django.contrib import admin
+from django.urls import include, path
+from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="swagger", permanent=False)),
+    path("admin/", admin.site.urls),
+    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="swagger"),
+    path("api/v1/", include("workspaces.api.urls")),
+    path("api/v1/", include("llm.api.urls")),
+    path("api/v1/", include("billing.api.urls")),
+    path("api/v1/", include("conversations.api.urls")),
+]
+handler404 = "synapscale.common.api_errors.not_found"
+handler500 = "synapscale.common.api_errors.server_error"
