@@ -1,0 +1,78 @@
+"""Who belongs to a workspace, and the rules about it: an individual workspace has one member, each has an owner."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.utils import timezone
+
+from synapscale.common.errors import Conflict, Forbidden, NotFound, Unprocessable
+from workspaces.models import AccessToken, Membership, User, Workspace
+
+
+@transaction.atomic
+def add_member(*, workspace: Workspace, email: str, role: str, by: Membership) -> Membership:
+    """Add the person with this address; who is not known yet gets an account without a password."""
+    Workspace.objects.select_for_update().get(pk=workspace.pk)
+    if workspace.kind == Workspace.Kind.INDIVIDUAL:
+        raise Unprocessable("An individual workspace has one member.", code="individual_workspace")
+    _may_grant(by, role)
+    user = User.objects.filter(email=email.lower()).first() or User.objects.create_user(email)
+    membership, created = Membership.objects.get_or_create(workspace=workspace, user=user, defaults={"role": role})
+    if not created:
+        raise Conflict("This person is a member already.", code="already_member")
+    return membership
+
+
+@transaction.atomic
+def change_role(*, membership: Membership, role: str, by: Membership) -> Membership:
+    """Give a member another role. The last owner stays one."""
+    Workspace.objects.select_for_update().get(pk=membership.workspace_id)
+    membership = _as_it_is_now(membership)
+    _may_grant(by, role)
+    _may_touch(by, membership)
+    if membership.role == Membership.Role.OWNER and role != Membership.Role.OWNER:
+        _not_last_owner(membership)
+    membership.role = role
+    membership.save(update_fields=["role"])
+    return membership
+
+
+@transaction.atomic
+def remove_member(*, membership: Membership, by: Membership) -> None:
+    """Remove a member, and revoke their tokens for this workspace. Everybody may leave by themselves."""
+    Workspace.objects.select_for_update().get(pk=membership.workspace_id)
+    membership = _as_it_is_now(membership)
+    if membership.pk != by.pk:
+        _may_touch(by, membership)
+    if membership.role == Membership.Role.OWNER:
+        _not_last_owner(membership)
+    # A token of theirs must not come back to life when they do.
+    tokens = AccessToken.objects.filter(user_id=membership.user_id, workspace_id=membership.workspace_id)
+    tokens.filter(revoked_at__isnull=True).update(revoked_at=timezone.now())
+    membership.delete()
+
+
+def _as_it_is_now(membership: Membership) -> Membership:
+    """The row under the workspace's lock: it may have changed since it was read."""
+    found = Membership.objects.select_related("user").filter(pk=membership.pk).first()
+    if found is None:
+        raise NotFound("Not found.")
+    return found
+
+
+def _may_grant(by: Membership, role: str) -> None:
+    if role == Membership.Role.OWNER and by.role != Membership.Role.OWNER:
+        raise Forbidden("Only an owner can make somebody an owner.")
+
+
+def _may_touch(by: Membership, member: Membership) -> None:
+    if not by.may_administer:
+        raise Forbidden("Only an admin or owner of the workspace may do this.")
+    if member.role == Membership.Role.OWNER and by.role != Membership.Role.OWNER:
+        raise Forbidden("Only an owner can change an owner.")
+
+
+def _not_last_owner(member: Membership) -> None:
+    owners = Membership.objects.filter(workspace_id=member.workspace_id, role=Membership.Role.OWNER)
+    if not owners.exclude(pk=member.pk).exists():
+        raise Conflict("A workspace keeps at least one owner.", code="last_owner")

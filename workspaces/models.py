@@ -1,0 +1,241 @@
+"""Who: users, workspaces, who belongs to which, and the tokens and variables they hold. All CONTROL tables."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from synapscale.common.models import BaseModel
+from workspaces import crypto, tokens
+
+
+class UserManager(BaseUserManager["User"]):
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
+        """A user; without a password they can't sign in to the back office, only use tokens."""
+        user = self.model(email=self.normalize_email(email).lower(), **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> User:
+        return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
+
+    def get_by_natural_key(self, username: str | None) -> User:
+        return self.get(email=(username or "").lower())
+
+
+class User(AbstractBaseUser, PermissionsMixin, BaseModel):
+    """A person, known by e-mail address (kept in lower case)."""
+
+    email = models.EmailField(unique=True)
+    name = models.CharField(max_length=150, blank=True)
+    is_active = models.BooleanField(default=True, help_text="Inactive users can neither sign in nor use their tokens.")
+    is_staff = models.BooleanField(default=False, help_text="May sign in to the back office.")
+
+    objects: ClassVar[UserManager] = UserManager()
+    USERNAME_FIELD = "email"
+
+    class Meta:
+        db_table = "users"
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return self.email
+
+    def clean(self) -> None:
+        super().clean()
+        self.email = self.email.lower()
+
+
+class Workspace(BaseModel):
+    """A tenant: the boundary of all data, money and rules."""
+
+    class Kind(models.TextChoices):
+        INDIVIDUAL = "individual", "Individual"
+        COLLABORATIVE = "collaborative", "Collaborative"
+
+    class Status(models.TextChoices):
+        ACTIVE = "active", "Active"
+        SUSPENDED = "suspended", "Suspended"
+
+    name = models.CharField(max_length=150)
+    slug = models.SlugField(max_length=80, unique=True)
+    kind = models.CharField(max_length=20, choices=Kind, default=Kind.INDIVIDUAL)
+    status = models.CharField(
+        max_length=20, choices=Status, default=Status.ACTIVE, help_text="Suspended: reading works, no new calls."
+    )
+    members = models.ManyToManyField(User, through="Membership", related_name="workspaces")
+    allowed_models = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="Models that may be called, as “provider/name”. Empty: all active models.",
+    )
+    default_model = models.CharField(
+        max_length=200, blank=True, help_text="“provider/name”, used where neither message nor agent names a model."
+    )
+    max_tokens_cap = models.PositiveIntegerField(
+        null=True, blank=True, validators=[MinValueValidator(1)], help_text="No answer may be longer, in tokens."
+    )
+    keeps_api_content = models.BooleanField(
+        default=True, help_text="Whether one-shot API calls keep their prompts and answers."
+    )
+
+    class Meta:
+        db_table = "workspaces"
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(max_tokens_cap__isnull=True) | Q(max_tokens_cap__gte=1), name="workspaces_cap_positive"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_open(self) -> bool:
+        return self.status == self.Status.ACTIVE
+
+    def clean(self) -> None:
+        names = self.allowed_models
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValidationError({"allowed_models": "Give a list of “provider/name”."})
+
+    def allows(self, model: str) -> bool:
+        """Whether ``provider/name`` may be called here."""
+        return not self.allowed_models or model in self.allowed_models
+
+
+class Membership(BaseModel):
+    """A user's role in a workspace."""
+
+    class Role(models.TextChoices):
+        OWNER = "owner", "Owner"
+        ADMIN = "admin", "Admin"
+        MEMBER = "member", "Member"
+        VIEWER = "viewer", "Viewer"
+
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=20, choices=Role, default=Role.MEMBER)
+
+    class Meta:
+        db_table = "memberships"
+        ordering = ["-id"]
+        constraints = [models.UniqueConstraint(fields=["workspace", "user"], name="memberships_once")]
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.workspace} as {self.role}"
+
+    @property
+    def may_administer(self) -> bool:
+        """Members, agents, rules, the whole wallet."""
+        return self.role in {self.Role.OWNER, self.Role.ADMIN}
+
+    @property
+    def may_write(self) -> bool:
+        """Send messages and keep conversations; a viewer only reads."""
+        return self.role != self.Role.VIEWER
+
+
+class AccessToken(BaseModel):
+    """A bearer token of one user for one workspace. Only its digest is stored."""
+
+    LAST_USED_EVERY = timedelta(minutes=1)
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="access_tokens")
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="access_tokens")
+    name = models.CharField(max_length=100)
+    prefix = models.CharField(max_length=8, editable=False, db_index=True)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        db_table = "access_tokens"
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.name} (sk-syn-{self.prefix}…)"
+
+    @classmethod
+    def issue(cls, *, user: User, workspace: Workspace, name: str, expires_at: Any = None) -> tuple[AccessToken, str]:
+        """A new token and its raw text, which can't be shown again."""
+        new = tokens.new_token()
+        token = cls.objects.create(
+            user=user, workspace=workspace, name=name, prefix=new.prefix, digest=new.digest, expires_at=expires_at
+        )
+        return token, new.raw
+
+    @property
+    def is_valid(self) -> bool:
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > timezone.now())
+
+    def touch(self) -> None:
+        """Note the use, at most once a minute: the table is replicated, so it takes no hot writes."""
+        now = timezone.now()
+        if self.last_used_at is None or now - self.last_used_at > self.LAST_USED_EVERY:
+            type(self).objects.filter(pk=self.pk).update(last_used_at=now)
+            self.last_used_at = now
+
+
+class UserVariable(BaseModel):
+    """A secret or setting of a user or of a workspace, encrypted at rest. A provider key has category ``api_key``."""
+
+    class Category(models.TextChoices):
+        API_KEY = "api_key", "Provider key"
+        GENERAL = "general", "General"
+
+    user = models.ForeignKey(User, null=True, blank=True, on_delete=models.CASCADE, related_name="variables")
+    workspace = models.ForeignKey(Workspace, null=True, blank=True, on_delete=models.CASCADE, related_name="variables")
+    category = models.CharField(max_length=20, choices=Category, default=Category.GENERAL)
+    name = models.CharField(max_length=100, help_text="For a provider key: the provider's name.")
+    ciphertext = models.BinaryField(editable=False)
+    key_id = models.CharField(max_length=50, editable=False)
+    hint = models.CharField(max_length=8, blank=True, editable=False, help_text="The last four characters.")
+    is_active = models.BooleanField(default=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "user_variables"
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(user__isnull=False, workspace__isnull=True) | Q(user__isnull=True, workspace__isnull=False),
+                name="user_variables_one_owner",
+            ),
+            models.UniqueConstraint(
+                fields=["user", "category", "name"], condition=Q(user__isnull=False), name="user_variables_per_user"
+            ),
+            models.UniqueConstraint(
+                fields=["workspace", "category", "name"],
+                condition=Q(workspace__isnull=False),
+                name="user_variables_per_workspace",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.category} {self.name} …{self.hint}"
+
+    @property
+    def _bound_to(self) -> str:
+        owner = f"user:{self.user_id}" if self.user_id else f"workspace:{self.workspace_id}"
+        return f"variable|{owner}|{self.category}|{self.name}|{self.pk}"
+
+    def set_value(self, secret: str) -> None:
+        """Encrypt ``secret`` into this row (not saved yet)."""
+        self.key_id, self.ciphertext = crypto.encrypt(secret, bound_to=self._bound_to)
+        self.hint = secret[-4:] if len(secret) >= 12 else ""
+
+    def get_value(self) -> str:
+        """The secret in clear, for the length of a call. Raises ``crypto.CannotDecrypt``."""
+        return crypto.decrypt(bytes(self.ciphertext), key_id=self.key_id, bound_to=self._bound_to)
