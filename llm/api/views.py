@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from typing import Any
+
+import django_filters
+from django.conf import settings
+from django.db.models import Count, Q, QuerySet
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework import mixins, viewsets
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from llm.api.serializers import LLMSerializer, ProviderListSerializer
+from llm.keys import providers_with_key
+from llm.models import LLM, LLMPrice, ProviderName
+from workspaces.authentication import caller
+from workspaces.models import Workspace
+
+
+def _callable_in(workspace: Workspace) -> QuerySet[LLM]:
+    """The models that the rules of ``workspace`` allow."""
+    llms = LLM.objects.active()
+    if not workspace.allowed_models:
+        return llms
+    allowed = Q(pk__in=[])
+    for provider, _, name in (full.partition("/") for full in workspace.allowed_models):
+        allowed |= Q(provider=provider, name=name)
+    return llms.filter(allowed)
+
+
+class LLMFilter(django_filters.FilterSet):
+    class Meta:
+        model = LLM
+        fields = [
+            "provider",
+            "name",
+            "supports_streaming",
+            "supports_function_calling",
+            "supports_vision",
+            "supports_structured_output",
+            "supports_reasoning",
+            "supports_prompt_caching",
+        ]
+
+
+class LLMViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[LLM]):
+    """The models the workspace may call, with their prices of now."""
+
+    serializer_class = LLMSerializer
+    filterset_class = LLMFilter
+    queryset = LLM.objects.none()
+    lookup_value_regex = "[0-9a-f-]{36}"
+
+    def get_queryset(self) -> QuerySet[LLM]:
+        if self.request.auth is None:
+            return self.queryset
+        return _callable_in(caller(self.request).workspace)
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        context = dict(super().get_serializer_context())
+        if self.request and self.request.auth is not None:
+            who = caller(self.request)
+            prices = LLMPrice.objects.filter(llm__is_active=True).valid_at(timezone.now())
+            # Oldest first, so that of two that cover this moment the later one stays.
+            context["prices"] = {price.llm_id: price for price in prices.order_by("effective_from")}
+            context["providers"] = providers_with_key(user=who.user, workspace=who.workspace)
+        return context
+
+
+class ProvidersView(APIView):
+    """The providers, how many of their models the workspace may call, and for which of them the house has a key."""
+
+    @extend_schema(responses=ProviderListSerializer)
+    def get(self, request: Request) -> Response:
+        models = _callable_in(caller(request).workspace)
+        counts = dict(models.order_by().values_list("provider").annotate(n=Count("pk")))
+        rows = [
+            {
+                "name": value,
+                "display_name": label,
+                "models": counts.get(value, 0),
+                "is_configured": value == ProviderName.DEMO or bool(settings.PROVIDERS[value]["api_key"]),
+            }
+            for value, label in ProviderName.choices
+            if value != ProviderName.DEMO or value in counts
+        ]
+        return Response(ProviderListSerializer({"results": rows}).data)

@@ -1,0 +1,127 @@
+"""Calling a model: the adapter of the provider, with bounded retries and one deadline over all of them.
+
+A call is tried again only where that can help (rate limits, overload, no connection) and only while nothing of the
+answer has been shown: a second answer pasted onto half of a first would be wrong, and would be paid for twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
+
+from django.conf import settings
+
+from llm.errors import ProviderError, ProviderTimeout
+from llm.providers import Timeouts, adapter_for
+from llm.providers.demo import DEFAULT_DELAY
+from llm.providers.pool import POOL
+from llm.types import CallRequest, CallResult, Credentials, Provider, StreamEvent, TextDelta
+
+Sleep = Callable[[float], Awaitable[None]]
+
+BACKOFF_BASE = 0.5
+"""Seconds. The n-th wait is drawn evenly from 0 to base x 2^(n-1) (full jitter): retries of many callers spread out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How long and how often to try; every field is a setting."""
+
+    timeouts: Timeouts
+    max_attempts: int
+    max_retry_wait: float
+    """Seconds. A provider that asks for a longer pause is not waited for: the caller hears of it at once."""
+    demo_delay: float
+
+
+def policy() -> Policy:
+    return Policy(
+        timeouts=Timeouts(
+            connect=getattr(settings, "LLM_CONNECT_TIMEOUT", 10.0),
+            first_token=getattr(settings, "LLM_FIRST_TOKEN_TIMEOUT", 120.0),
+            idle=getattr(settings, "LLM_IDLE_TIMEOUT", 60.0),
+            total=getattr(settings, "LLM_TOTAL_TIMEOUT", 600.0),
+        ),
+        max_attempts=getattr(settings, "LLM_MAX_ATTEMPTS", 3),
+        max_retry_wait=getattr(settings, "LLM_MAX_RETRY_WAIT", 20.0),
+        demo_delay=getattr(settings, "LLM_DEMO_DELAY", DEFAULT_DELAY),
+    )
+
+
+class _Attempts:
+    """The attempts of one call: how much time is left, and whether and when to try again."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self.policy = policy()
+        self.credentials = credentials
+        self.number = 0
+        self._deadline = asyncio.get_running_loop().time() + self.policy.timeouts.total
+
+    def _remaining(self) -> float:
+        return self._deadline - asyncio.get_running_loop().time()
+
+    def next_adapter(self) -> Provider:
+        """The adapter for the next attempt, which may take no longer than what is left for all of them."""
+        self.number += 1
+        remaining = self._remaining()
+        if remaining <= 0:
+            raise ProviderTimeout(provider=self.credentials.provider)
+        timeouts = replace(self.policy.timeouts, total=remaining)
+        return adapter_for(self.credentials.provider, timeouts=timeouts, demo_delay=self.policy.demo_delay)
+
+    def wait_after(self, failure: ProviderError) -> float | None:
+        """Seconds to wait before the next attempt; None when there is none."""
+        if not failure.is_retryable or self.number >= self.policy.max_attempts:
+            return None
+        asked = failure.retry_after or 0.0
+        if asked > self.policy.max_retry_wait:
+            return None
+        backoff = random.uniform(0, BACKOFF_BASE * 2 ** (self.number - 1))
+        wait = max(asked, min(backoff, self.policy.max_retry_wait))
+        return wait if wait < self._remaining() else None
+
+
+async def complete(request: CallRequest, credentials: Credentials, *, sleep: Sleep = asyncio.sleep) -> CallResult:
+    """Answer in one piece. Raises ``llm.errors.ProviderError``."""
+    attempts = _Attempts(credentials)
+    while True:
+        try:
+            return await attempts.next_adapter().complete(request, credentials)
+        except ProviderError as error:
+            failure = error
+        wait = attempts.wait_after(failure)
+        if wait is None:
+            raise failure
+        await sleep(wait)
+
+
+async def stream(
+    request: CallRequest, credentials: Credentials, *, sleep: Sleep = asyncio.sleep
+) -> AsyncIterator[StreamEvent]:
+    """Yield the answer as it comes; the last event is the ``CallResult``. Raises ``llm.errors.ProviderError``.
+
+    Close it when leaving early (``contextlib.aclosing``), so that the provider's connection is closed at once.
+    """
+    attempts = _Attempts(credentials)
+    while True:
+        has_text = False
+        try:
+            async with contextlib.aclosing(attempts.next_adapter().stream(request, credentials)) as events:  # type: ignore[type-var]
+                async for event in events:
+                    has_text = has_text or isinstance(event, TextDelta)
+                    yield event
+            return
+        except ProviderError as error:
+            failure = error
+        wait = None if has_text else attempts.wait_after(failure)
+        if wait is None:
+            raise failure
+        await sleep(wait)
+
+
+async def aclose_all() -> None:
+    """Close every connection to a provider that this event loop has open; for shutdown."""
+    await POOL.aclose()

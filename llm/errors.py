@@ -1,0 +1,107 @@
+"""What can go wrong at a provider, in our own words.
+
+Messages are written here, never copied from upstream: a provider's 401 body can repeat part of the key that was sent.
+"""
+
+from __future__ import annotations
+
+
+class ProviderError(Exception):
+    """A call to a model provider failed.
+
+    ``code`` is stable and goes to clients, ``is_retryable`` says whether the same call can succeed later,
+    ``retry_after`` is in seconds where the provider named a time, ``status_code`` is the provider's HTTP status
+    (None when no answer came), ``http_status`` is what our own API answers with.
+    """
+
+    code = "provider_error"
+    http_status = 502
+    is_retryable = False
+    default_message = "The model provider could not answer."
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        provider: str = "",
+        status_code: int | None = None,
+        retry_after: float | None = None,
+        provider_request_id: str = "",
+    ) -> None:
+        super().__init__(message or self.default_message)
+        self.provider = provider
+        self.status_code = status_code
+        self.retry_after = retry_after
+        self.provider_request_id = provider_request_id
+
+    @property
+    def message(self) -> str:
+        return str(self)
+
+
+class ProviderAuthenticationError(ProviderError):
+    code = "provider_authentication_failed"
+    default_message = "The provider refused the key."
+
+
+class ProviderPermissionError(ProviderError):
+    code = "provider_permission_denied"
+    default_message = "The provider does not let this key use this model."
+
+
+class ProviderModelNotFound(ProviderError):
+    code = "provider_model_not_found"
+    default_message = "The provider does not know this model."
+
+
+class ProviderRequestRefused(ProviderError):
+    code = "provider_request_refused"
+    http_status = 422
+    default_message = "The provider refused the request as invalid."
+
+
+class ContextLengthExceeded(ProviderRequestRefused):
+    code = "context_length_exceeded"
+    default_message = "The conversation is longer than the model's context window."
+
+
+class ProviderRateLimited(ProviderError):
+    code = "provider_rate_limited"
+    http_status = 503
+    is_retryable = True
+    default_message = "The provider is limiting the rate of calls."
+
+
+class ProviderQuotaExhausted(ProviderError):
+    code = "provider_quota_exhausted"
+    http_status = 503
+    default_message = "The account at the provider has no credit left."
+
+
+class ProviderUnavailable(ProviderError):
+    """5xx, overload, or no connection."""
+
+    code = "provider_unavailable"
+    http_status = 503
+    is_retryable = True
+    default_message = "The provider is not available."
+
+
+class ProviderTimeout(ProviderError):
+    code = "provider_timeout"
+    http_status = 504
+    is_retryable = True
+    default_message = "The provider did not answer in time."
+
+
+class StreamInterrupted(ProviderError):
+    """The stream broke off or came garbled after it had begun. What had arrived is kept and charged as an estimate."""
+
+    code = "provider_stream_interrupted"
+    default_message = "The provider's answer broke off."
+
+
+class ProviderNotConfigured(ProviderError):
+    code = "provider_not_configured"
+    http_status = 503
+    default_message = "No key is configured for this provider."

@@ -1,0 +1,130 @@
+"""The demo provider: no key, no network, the same answer every time. It says what it is.
+
+It is a real implementation of the contract, so that a fresh installation can be tried, and tests of everything above
+can run, without anybody's key. Tokens are about one per four bytes of UTF-8.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from llm.types import CallRequest, CallResult, Credentials, StreamEvent, TextDelta, ToolCall, Usage
+
+BYTES_PER_TOKEN = 4
+TOKENS_PER_IMAGE = 256
+DEFAULT_DELAY = 0.02
+QUOTED_CHARACTERS = 200
+
+
+class DemoProvider:
+    """``delay`` is the pause before each word of a stream, in seconds, so that streaming can be seen."""
+
+    def __init__(self, *, delay: float = DEFAULT_DELAY) -> None:
+        self.delay = delay
+
+    async def complete(self, request: CallRequest, credentials: Credentials) -> CallResult:
+        return demo_answer(request)
+
+    async def stream(self, request: CallRequest, credentials: Credentials) -> AsyncIterator[StreamEvent]:
+        result = demo_answer(request)
+        for word in re.findall(r"\s*\S+\s*$|\s*\S+|\s+", result.text):
+            await asyncio.sleep(self.delay)
+            yield TextDelta(word)
+        yield result
+
+    async def aclose(self) -> None:
+        """There is nothing to close."""
+
+
+def demo_answer(request: CallRequest) -> CallResult:
+    """What the demo provider says to a request."""
+    calls = _tool_calls(request)
+    if calls:
+        text = ""
+    elif request.response_schema is not None:
+        text = json.dumps(example(request.response_schema))
+    else:
+        text = _text(request)
+    budget = request.max_tokens * BYTES_PER_TOKEN
+    encoded = text.encode()
+    finish_reason = "tool_calls" if calls else "stop"
+    if len(encoded) > budget:
+        text = encoded[:budget].decode(errors="ignore")
+        finish_reason = "length"
+    output = count_tokens(text) + sum(count_tokens(call.name + call.arguments) for call in calls)
+    usage = Usage(input=prompt_tokens(request), output=min(output, request.max_tokens))
+    return CallResult(text, finish_reason, usage, calls, "demo")
+
+
+def _text(request: CallRequest) -> str:
+    last = next((message for message in reversed(request.messages) if message.role in ("user", "tool")), None)
+    said = last.content.strip() if last else ""
+    quoted = said[:QUOTED_CHARACTERS] + ("…" if len(said) > QUOTED_CHARACTERS else "")
+    images = len(last.images) if last else 0
+    parts = ["This is the demo provider: no model was called."]
+    if last is not None and last.role == "tool":
+        parts.append(f"The tool returned: {quoted}")
+    else:
+        parts.append(f"You wrote: {quoted}" if quoted else "You wrote nothing.")
+    if images:
+        parts.append(f"You sent {images} image{'s' if images > 1 else ''}.")
+    return " ".join(parts)
+
+
+def _tool_calls(request: CallRequest) -> tuple[ToolCall, ...]:
+    """A call only where the request insists on one, and never as the answer to a tool's result."""
+    is_answering_tool = bool(request.messages) and request.messages[-1].role == "tool"
+    if not request.tools or is_answering_tool or request.tool_choice in ("", "auto", "none"):
+        return ()
+    tool = next((tool for tool in request.tools if tool["name"] == request.tool_choice), request.tools[0])
+    return (ToolCall("call_demo_1", tool["name"], json.dumps(example(tool.get("parameters") or {"type": "object"}))),)
+
+
+def count_tokens(text: str) -> int:
+    return -(-len(text.encode()) // BYTES_PER_TOKEN)
+
+
+def prompt_tokens(request: CallRequest) -> int:
+    """Every part of the request that a model would read."""
+    total = count_tokens(request.system)
+    for message in request.messages:
+        total += count_tokens(message.content) + TOKENS_PER_IMAGE * len(message.images)
+        total += sum(count_tokens(call.name + call.arguments) for call in message.tool_calls)
+    for tool in request.tools:
+        total += count_tokens(json.dumps(tool, sort_keys=True))
+    if request.response_schema is not None:
+        total += count_tokens(json.dumps(request.response_schema, sort_keys=True))
+    return total
+
+
+def example(schema: Any) -> Any:
+    """The plainest value that satisfies a JSON schema of the common kinds."""
+    if not isinstance(schema, Mapping):
+        return None
+    if "const" in schema:
+        return schema["const"]
+    if schema.get("enum"):
+        return schema["enum"][0]
+    for choice in ("anyOf", "oneOf"):
+        if schema.get(choice):
+            return example(schema[choice][0])
+    kind = schema.get("type")
+    if isinstance(kind, list):
+        kind = kind[0] if kind else None
+    match kind:
+        case "string":
+            return "demo"
+        case "integer" | "number":
+            return schema.get("minimum", 0)
+        case "boolean":
+            return False
+        case "array":
+            return [example(schema.get("items"))] * schema.get("minItems", 0)
+        case "object":
+            properties = schema.get("properties") or {}
+            return {name: example(properties.get(name)) for name in schema.get("required") or properties}
+    return None
