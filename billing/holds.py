@@ -1,0 +1,102 @@
+"""Reserving money before a call, and resolving the reservation exactly once.
+
+A hold's row is the compare-and-set token of its call: whoever turns it from ``held`` into a terminal state finishes the
+call, everybody else finds it gone. Each function here is one guarded statement; the caller owns the transaction.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.conf import settings
+from django.db.models import DateTimeField, ExpressionWrapper, F, Q
+from django.db.models.functions import Now
+
+from billing.models import Hold, Wallet
+from synapscale.common import processes
+from synapscale.common.errors import Forbidden
+from synapscale.common.money import ZERO, usd
+from synapscale.common.tenancy import fleet_wide
+
+
+class HoldGone(Exception):
+    """The hold was resolved already, by another process or an earlier try."""
+
+
+class WalletMoved(Exception):
+    """The wallet no longer covers the hold: another call was faster. Roll back, look again."""
+
+
+def lease_end() -> Any:
+    """When a lease that starts now runs out, on the database's clock."""
+    lease = timedelta(seconds=settings.HOLD_LEASE_SECONDS)
+    return ExpressionWrapper(Now() + lease, output_field=DateTimeField())
+
+
+def open_hold(*, wallet: Wallet, user_id: uuid.UUID, amount: Decimal) -> Hold:
+    """Insert the hold's row. The money itself is reserved by ``reserve``, last in the transaction."""
+    return Hold.objects.create(
+        workspace_id=wallet.workspace_id,
+        wallet=wallet,
+        user_id=user_id,
+        amount=amount,
+        lease_until=lease_end(),
+        owner=processes.own_identity(),
+    )
+
+
+def reserve(*, wallet: Wallet, amount: Decimal) -> None:
+    """Add ``amount`` to what the wallet holds, if it covers it, in one statement. Raises WalletMoved or Forbidden."""
+    rows = Wallet.objects.filter(workspace_id=wallet.workspace_id, pk=wallet.pk, status=Wallet.Status.OPEN)
+    covered = Q(mode=Wallet.Mode.UNTRACKED) | Q(balance__gte=F("held") - F("credit_limit") + usd(amount))
+    if amount != ZERO and rows.filter(covered).update(held=F("held") + usd(amount)) == 1:
+        return
+    if not rows.exists():
+        raise Forbidden("The wallet is suspended.", code="wallet_suspended")
+    if amount != ZERO:
+        raise WalletMoved
+
+
+def dispatch(*, workspace_id: uuid.UUID, hold_id: uuid.UUID) -> None:
+    """Note, before the request leaves, that the provider may have been called. Raises HoldGone."""
+    _while_held(workspace_id, hold_id, is_dispatched=True, lease_until=lease_end())
+
+
+def renew(*, workspace_id: uuid.UUID, hold_id: uuid.UUID) -> None:
+    """Keep the lease alive. Raises HoldGone: then the call must stop, somebody else has finished it."""
+    _while_held(workspace_id, hold_id, lease_until=lease_end())
+
+
+def resolve(*, hold: Hold, state: str, charged: Decimal) -> None:
+    """Turn ``held`` into ``state`` for good. Raises HoldGone when it is not held any more."""
+    _while_held(hold.workspace_id, hold.pk, state=state, charged=charged, resolved_at=Now())
+
+
+def give_back(*, hold: Hold) -> None:
+    """Free a resolved hold that cost nothing. The wallet is touched here, so this comes last in the transaction."""
+    if hold.amount == ZERO:
+        return
+    wallets = Wallet.objects.filter(workspace_id=hold.workspace_id, pk=hold.wallet_id, held__gte=hold.amount)
+    if wallets.update(held=F("held") - usd(hold.amount)) != 1:
+        raise AssertionError(f"wallet {hold.wallet_id} does not hold what hold {hold.pk} gives back")
+
+
+def abandoned() -> Q:
+    """Open holds whose call nobody runs any more: the lease ran out, or the process is known to be dead.
+
+    The second spares everybody the wait when a server is started again on the machine it died on.
+    """
+    held = Q(state=Hold.State.HELD)
+    with fleet_wide():
+        owners = Hold.objects.filter(held).exclude(owner="").values_list("owner", flat=True).order_by().distinct()
+        dead = [owner for owner in owners if processes.is_dead(owner)]
+    return held & (Q(lease_until__lt=Now()) | Q(owner__in=dead))
+
+
+def _while_held(workspace_id: uuid.UUID, hold_id: uuid.UUID, **changes: Any) -> None:
+    rows = Hold.objects.filter(workspace_id=workspace_id, pk=hold_id, state=Hold.State.HELD)
+    if rows.update(**changes) != 1:
+        raise HoldGone

@@ -1,0 +1,231 @@
+"""Money: wallets, holds and the ledger. Balances are written by ``billing.ledger`` alone."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+from synapscale.common.models import TenantFK, TenantModel
+from synapscale.common.money import MAX_USD, UsdField, usd_text
+
+
+class Wallet(TenantModel):
+    """A workspace's money. ``available = balance + credit_limit - held``."""
+
+    class Mode(models.TextChoices):
+        PREPAID = "prepaid", "Prepaid: never below zero"
+        POSTPAID = "postpaid", "Postpaid: down to the credit limit"
+        UNTRACKED = "untracked", "Untracked: metered, not charged"
+
+    class Status(models.TextChoices):
+        OPEN = "open", "Open"
+        SUSPENDED = "suspended", "Suspended"
+
+    mode = models.CharField(max_length=20, choices=Mode, default=Mode.PREPAID)
+    status = models.CharField(max_length=20, choices=Status, default=Status.OPEN)
+    balance = UsdField(default=0, editable=False)
+    held = UsdField(default=0, editable=False, help_text="Reserved for calls under way.")
+    credit_limit = UsdField(default=0, help_text="How far below zero a postpaid balance may go, in USD.")
+    seq = models.PositiveBigIntegerField(default=0, editable=False, help_text="Number of the last ledger event.")
+    markup_bps = models.PositiveIntegerField(
+        default=0,
+        validators=[MaxValueValidator(100_000)],
+        help_text="Added to the provider's price, in hundredths of a percent (250 = 2.5 %).",
+    )
+
+    class Meta:
+        db_table = "wallets"
+        constraints = [
+            *TenantModel.Meta.constraints,
+            models.UniqueConstraint(fields=["workspace"], name="wallets_one_per_workspace"),
+            models.CheckConstraint(condition=Q(held__gte=0), name="wallets_held_not_negative"),
+            models.CheckConstraint(
+                condition=Q(balance__gte=F("held") - F("credit_limit")) | Q(mode="untracked"),
+                name="wallets_not_overdrawn",
+            ),
+            models.CheckConstraint(
+                condition=Q(credit_limit=0) | Q(mode="postpaid", credit_limit__gte=0, credit_limit__lte=MAX_USD),
+                name="wallets_credit_is_postpaid",
+            ),
+            models.CheckConstraint(condition=Q(balance__lte=MAX_USD, balance__gte=-MAX_USD), name="wallets_bounded"),
+        ]
+
+    def __str__(self) -> str:
+        return f"Wallet of {self.workspace_id}: ${usd_text(self.balance)}"
+
+    @property
+    def available(self) -> Decimal:
+        """What a new call may reserve, in USD."""
+        return self.balance + self.credit_limit - self.held
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save the wallet's rules. Its money is the ledger's: a copy read some time ago must not bring it back."""
+        if not self._state.adding and kwargs.get("update_fields") is None:
+            kwargs["update_fields"] = [
+                field.attname for field in self._meta.concrete_fields if field.editable and not field.primary_key
+            ]
+        super().save(*args, **kwargs)
+
+    def clean(self) -> None:
+        if self.mode != self.Mode.POSTPAID and self.credit_limit:
+            raise ValidationError({"credit_limit": "Only a postpaid wallet has a credit limit."})
+        if self.mode != self.Mode.UNTRACKED and self.available < 0:
+            field = "credit_limit" if self.mode == self.Mode.POSTPAID else "mode"
+            raise ValidationError({field: "The wallet already uses more than this would allow."})
+
+
+class Hold(TenantModel):
+    """Money reserved for one call, and the token that decides who may finish it.
+
+    ``held`` turns once into ``settled``, ``released`` or ``expired``; a trigger freezes it then. While held, the
+    lease is renewed by the process that runs the call; when it runs out, the sweeper finishes the call.
+    """
+
+    class State(models.TextChoices):
+        HELD = "held", "Held"
+        SETTLED = "settled", "Settled"
+        RELEASED = "released", "Released"
+        EXPIRED = "expired", "Expired"
+
+    wallet = TenantFK(Wallet, related_name="holds")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="holds", db_index=False)
+    amount = UsdField(help_text="The most this call can be charged.")
+    state = models.CharField(max_length=10, choices=State, default=State.HELD)
+    is_dispatched = models.BooleanField(default=False, help_text="Whether the provider may have been called.")
+    charged = UsdField(null=True, help_text="What the wallet paid in the end.")
+    lease_until = models.DateTimeField(help_text="On the database's clock.")
+    owner = models.CharField(
+        max_length=120, blank=True, editable=False, help_text="The process that runs the call, where it can be named."
+    )
+    resolved_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "holds"
+        constraints = [
+            *TenantModel.Meta.constraints,
+            models.CheckConstraint(condition=Q(amount__gte=0), name="holds_amount_not_negative"),
+            models.CheckConstraint(
+                condition=Q(state="held", charged__isnull=True, resolved_at__isnull=True)
+                # Not null is said apart: a comparison with NULL would let the row pass.
+                | (
+                    ~Q(state="held")
+                    & Q(charged__isnull=False, charged__gte=0, charged__lte=F("amount"), resolved_at__isnull=False)
+                ),
+                name="holds_charged_when_resolved",
+            ),
+            models.CheckConstraint(condition=~Q(state="released") | Q(charged=0), name="holds_released_free"),
+        ]
+        indexes = [
+            # Not on the lease: renewing it stays cheap (a heap-only update).
+            models.Index(fields=["workspace", "id"], condition=Q(state="held"), name="holds_open"),
+            models.Index(fields=["workspace", "-created_at", "-id"], name="holds_by_time"),
+        ]
+
+    def __str__(self) -> str:
+        return f"Hold of ${usd_text(self.amount)}, {self.state}"
+
+
+class HoldIncident(TenantModel):
+    """Something about a hold that an operator must see: money the customer was not charged. Append-only."""
+
+    class Kind(models.TextChoices):
+        OVERRUN = "overrun", "The call cost more than its hold"
+        LATE_RESULT = "late_result", "An answer came after the hold had been resolved"
+
+    hold = TenantFK(Hold, related_name="incidents", null=True)
+    kind = models.CharField(max_length=20, choices=Kind)
+    amount = UsdField(help_text="What the house bears.")
+    detail = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        db_table = "hold_incidents"
+        constraints = [
+            *TenantModel.Meta.constraints,
+            models.UniqueConstraint(fields=["workspace", "hold", "kind"], name="hold_incidents_once"),
+            models.CheckConstraint(condition=Q(amount__gte=0), name="hold_incidents_amount_not_negative"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()}: ${usd_text(self.amount)}"
+
+
+class BillingEvent(TenantModel):
+    """One movement of a wallet, for good: corrections are new events that name their ``original``.
+
+    ``seq`` counts from 1 without a gap and ``balance_after`` continues the previous one, so a wallet's history is a
+    chain that shows any missing or changed link.
+    """
+
+    class Type(models.TextChoices):
+        USAGE = "usage", "Usage"
+        CREDIT = "credit", "Credit"
+        REFUND = "refund", "Refund"
+        ADJUSTMENT = "adjustment", "Adjustment"
+        SUBSCRIPTION = "subscription", "Subscription"
+        FEE = "fee", "Fee"
+
+    class Status(models.TextChoices):
+        POSTED = "posted", "Posted"
+
+    wallet = TenantFK(Wallet, related_name="events")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="billing_events", db_index=False
+    )
+    event_type = models.CharField(max_length=20, choices=Type)
+    amount_usd = UsdField(help_text="Signed: a charge is negative.")
+    seq = models.PositiveBigIntegerField()
+    balance_after = UsdField()
+    reference = models.CharField(max_length=200, help_text="What it is for; posted once per workspace.")
+    description = models.CharField(max_length=300, blank=True)
+    hold = TenantFK(Hold, null=True, related_name="billing_events")
+    original = TenantFK("self", null=True, related_name="corrections")
+    invoice_id = models.CharField(max_length=100, blank=True)
+    payment_provider = models.CharField(max_length=50, blank=True)
+    payment_transaction_id = models.CharField(max_length=200, blank=True)
+    status = models.CharField(max_length=20, choices=Status, default=Status.POSTED)
+    metadata = models.JSONField(default=dict, blank=True)
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_index=False,
+        help_text="Who did it, where a person did.",
+    )
+    processed_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        db_table = "billing_events"
+        constraints = [
+            *TenantModel.Meta.constraints,
+            models.UniqueConstraint(fields=["workspace", "wallet", "seq"], name="billing_events_chain"),
+            models.UniqueConstraint(fields=["workspace", "reference"], name="billing_events_reference_once"),
+            models.UniqueConstraint(
+                fields=["workspace", "hold"], condition=Q(event_type="usage"), name="billing_events_hold_charged_once"
+            ),
+            models.CheckConstraint(condition=~Q(amount_usd=0), name="billing_events_not_zero"),
+            models.CheckConstraint(
+                condition=Q(event_type__in=["usage", "fee", "subscription"], amount_usd__lt=0)
+                | Q(event_type__in=["credit", "refund"], amount_usd__gt=0)
+                | Q(event_type="adjustment"),
+                name="billing_events_sign",
+            ),
+            models.CheckConstraint(
+                condition=~Q(event_type="refund") | Q(original__isnull=False), name="billing_events_refund_of_what"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["workspace", "-created_at", "-id"], name="billing_events_by_time"),
+            models.Index(fields=["workspace", "user", "-created_at", "-id"], name="billing_events_by_user"),
+            models.Index(fields=["workspace", "original"], name="billing_events_by_original"),
+        ]
+
+    def __str__(self) -> str:
+        return f"#{self.seq} {self.event_type} ${usd_text(self.amount_usd)}"
