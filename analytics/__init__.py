@@ -1,0 +1,1 @@
+"""Figures about everything below; owns only rollup and alert tables. Empty so far."""

@@ -1,0 +1,138 @@
+"""Back office: agents, conversations, and what was said, used and thought of it.
+
+Messages and usage are what money was charged for: they are looked at, never edited. No list shows what people wrote.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from conversations import attachments
+from conversations.models import (
+    Agent,
+    Conversation,
+    ConversationLLM,
+    IdempotencyKey,
+    Message,
+    MessageFeedback,
+    UsageLog,
+)
+from synapscale.common.admin import TenantAdmin, ViewOnlyAdmin
+
+OWNERS = "An id, a workspace's slug or a user's e-mail address."
+
+
+@admin.register(Agent)
+class AgentAdmin(TenantAdmin):
+    """Agents are switched off, not deleted: conversations name them."""
+
+    list_display = ("name", "workspace", "llm", "is_default", "is_active", "created_by", "created_at")
+    list_filter = ("is_default", "is_active", "llm", "created_at")
+    list_select_related = ("workspace", "llm", "created_by")
+    list_defer = ("description", "system_prompt", "fallback_llms", "settings")
+    search_fields = ("name__istartswith", "workspace__slug")
+    search_help_text = "An id, the beginning of a name or a workspace's slug."
+    autocomplete_fields = ("workspace", "llm")
+    readonly_fields = ("created_by", "created_at", "updated_at")
+    fixed_fields = ("workspace",)
+    add_fields = (
+        "workspace", "name", "description", "system_prompt", "llm", "fallback_llms", "temperature", "max_tokens",
+        "settings", "is_default", "is_active",
+    )  # fmt: skip
+    fields = (*add_fields, "created_by", "created_at", "updated_at")
+
+    def save_model(self, request: HttpRequest, obj: Agent, form: Any, change: bool) -> None:
+        if not change:
+            obj.created_by_id = request.user.pk
+        super().save_model(request, obj, form, change)
+
+
+@admin.register(Conversation)
+class ConversationAdmin(TenantAdmin):
+    """Conversations are given the status “deleted”, not deleted: usage and messages name them."""
+
+    list_display = (
+        "created_at", "workspace", "user", "title", "kind", "status", "is_shared", "message_count", "total_tokens",
+        "total_cost", "last_message_at",
+    )  # fmt: skip
+    list_filter = ("status", "kind", "is_shared", "created_at")
+    list_select_related = ("workspace", "user")
+    list_defer = ("context", "settings")
+    search_fields = ("title__istartswith", "workspace__slug", "user__email")
+    search_help_text = "An id, the beginning of a title, a workspace's slug or a user's e-mail address."
+    autocomplete_fields = ("workspace", "user", "agent")
+    readonly_fields = ("message_count", "total_tokens", "total_cost", "last_message_at", "created_at", "updated_at")
+    fixed_fields = ("workspace", "user", "kind")
+    add_fields = ("workspace", "user", "agent", "title", "kind", "status", "is_shared", "context", "settings")
+    fields = (*add_fields, *readonly_fields)
+
+
+@admin.register(Message)
+class MessageAdmin(ViewOnlyAdmin):
+    list_display = (
+        "created_at", "workspace", "user", "role", "status", "model_used", "tokens_used", "attempt", "error_code",
+    )  # fmt: skip
+    list_filter = ("role", "status", "llm", "created_at")
+    list_select_related = ("workspace", "user")
+    list_defer = ("content", "attachments", "tool_calls", "call", "error_message")
+    search_fields = ("workspace__slug", "user__email")
+    search_help_text = OWNERS
+    fields = (
+        "workspace", "conversation", "user", "role", "status", "content", "attached", "tool_calls", "tool_call_id",
+        "reply_to", "llm", "price", "priced_at", "hold", "model_used", "tokens_used", "processing_time_ms",
+        "temperature", "max_tokens", "finish_reason", "error_code", "error_message", "attempt", "call", "created_at",
+        "updated_at", "id",
+    )  # fmt: skip
+
+    @admin.display(description="attachments")
+    def attached(self, message: Message) -> str:
+        """What is attached, without its megabytes."""
+        return "\n".join(json.dumps(attachments.summary(item)) for item in message.attachments)
+
+
+@admin.register(UsageLog)
+class UsageLogAdmin(ViewOnlyAdmin):
+    list_display = (
+        "created_at", "workspace", "user", "llm", "status", "total_tokens", "cost_usd", "charged_usd", "key_source",
+        "is_estimate", "latency_ms",
+    )  # fmt: skip
+    list_filter = ("status", "key_source", "is_estimate", "llm", "created_at")
+    list_select_related = ("workspace", "user", "llm")
+    list_defer = ("model_settings", "error_message")
+    search_fields = ("provider_request_id", "workspace__slug", "user__email")
+    search_help_text = "An id, a provider's request id, a workspace's slug or a user's e-mail address."
+
+
+@admin.register(ConversationLLM)
+class ConversationLLMAdmin(ViewOnlyAdmin):
+    list_display = (
+        "last_used_at", "workspace", "llm", "message_count", "input_tokens", "output_tokens", "total_cost",
+        "first_used_at",
+    )  # fmt: skip
+    list_filter = ("llm", "created_at")
+    list_select_related = ("workspace", "llm")
+    search_fields = ("workspace__slug", "llm__name")
+    search_help_text = "An id, a workspace's slug or a model's name."
+
+
+@admin.register(MessageFeedback)
+class MessageFeedbackAdmin(ViewOnlyAdmin):
+    list_display = ("created_at", "workspace", "user", "thumb", "stars", "category", "is_public")
+    list_filter = ("thumb", "category", "is_public", "created_at")
+    list_select_related = ("workspace", "user")
+    list_defer = ("text", "suggestion")
+    search_fields = ("workspace__slug", "user__email")
+    search_help_text = OWNERS
+
+
+@admin.register(IdempotencyKey)
+class IdempotencyKeyAdmin(ViewOnlyAdmin):
+    list_display = ("created_at", "workspace", "user", "key")
+    list_filter = ("created_at",)
+    list_select_related = ("workspace", "user")
+    search_fields = ("key__startswith", "workspace__slug", "user__email")
+    search_help_text = "An id, the beginning of a key, a workspace's slug or a user's e-mail address."

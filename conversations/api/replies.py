@@ -1,0 +1,78 @@
+"""An answer as JSON and as server-sent events."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from conversations.api.serializers import MessageSerializer, UsageSerializer
+from conversations.calls import Call, Unsettled
+from conversations.models import Message, UsageLog
+from synapscale.common.api_errors import error_body
+from synapscale.common.db import in_db
+from synapscale.common.money import usd_text
+from synapscale.common.sse import HEARTBEAT, event
+
+NOT_STORED = (
+    "answer_not_stored_yet",
+    "The answer is complete, but the database is away; it will appear in the conversation.",
+)
+
+
+def reply(message: Message) -> dict[str, Any]:
+    """``{"message", "usage", "cost"}`` of a final answer. One query."""
+    log = UsageLog.objects.filter(workspace_id=message.workspace_id, message=message, attempt=message.attempt).first()
+    return {
+        "message": MessageSerializer(message).data,
+        "usage": UsageSerializer(log).data if log else None,
+        "cost": usd_text(log.charged_usd) if log else None,
+    }
+
+
+def failure(message: Message, request: Any) -> tuple[dict[str, Any], int, int | None]:
+    """A failed answer as an error: its body, HTTP status and Retry-After in seconds."""
+    stored = message.call.get("outcome", {})
+    body = error_body(
+        message.error_code or "provider_error",
+        message.error_message,
+        details={"message_id": str(message.pk), "reply_to": str(message.reply_to_id)},
+        request=request,
+    )
+    return body, stored.get("http_status", 502), stored.get("retry_after")
+
+
+def has_failed(message: Message) -> bool:
+    return message.status != Message.Status.SENT
+
+
+async def stream_call(call: Call, request: Any) -> AsyncIterator[bytes]:
+    """The events of a call under way. Stopping to listen does not stop the call."""
+    yield event(
+        "message.started",
+        {
+            "message": MessageSerializer(call.answer).data,
+            "question": MessageSerializer(call.admitted.question).data,
+        },
+    )
+    async for text in call.text():
+        yield event("delta", {"message_id": str(call.answer.pk), "text": text}) if text else HEARTBEAT
+    try:
+        message, _ = await call.outcome()
+    except Unsettled:
+        yield event("error", error_body(*NOT_STORED, request=request))
+        return
+    yield await in_db(_last_event, message, request)
+
+
+async def stream_known(message: Message, request: Any) -> AsyncIterator[bytes]:
+    """The same events for an answer that is there already."""
+    yield event("message.started", {"message": MessageSerializer(message).data})
+    if message.content:
+        yield event("delta", {"message_id": str(message.pk), "text": message.content})
+    yield await in_db(_last_event, message, request)
+
+
+def _last_event(message: Message, request: Any) -> bytes:
+    if has_failed(message):
+        return event("error", {**failure(message, request)[0], **reply(message)})
+    return event("message.completed", reply(message))

@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from conversations import attachments
+from conversations.api.fields import (
+    AttachmentField,
+    CallSettingsSerializer,
+    LLMField,
+    OwnAgentField,
+    SettingsField,
+    TemperatureField,
+)
+from conversations.asks import Ask
+from conversations.choices import find_llm
+from conversations.models import Agent, Conversation, Message, MessageFeedback, UsageLog
+from llm.models import LLM
+from synapscale.common.money import usd_text
+from synapscale.common.parsing import StrictModelSerializer
+
+MAX_CONTENT = 2_000_000
+
+
+class AgentSerializer(StrictModelSerializer):
+    """A configured assistant: its model, instructions and settings."""
+
+    llm = LLMField()
+    fallback_llms = serializers.ListField(child=LLMField(), max_length=10, required=False)
+    settings = SettingsField(required=False)
+    temperature = TemperatureField(required=False, allow_null=True)
+
+    class Meta:
+        model = Agent
+        fields = [
+            "id",
+            "name",
+            "description",
+            "system_prompt",
+            "llm",
+            "fallback_llms",
+            "temperature",
+            "max_tokens",
+            "settings",
+            "is_default",
+            "created_at",
+            "updated_at",
+        ]
+        read_only_fields = ["id", "created_at", "updated_at"]
+
+    def validate_fallback_llms(self, llms: list[LLM]) -> list[str]:
+        names = [str(llm) for llm in llms]
+        if len(set(names)) != len(names):
+            raise serializers.ValidationError("A model is named twice.")
+        return names
+
+
+class ConversationSerializer(StrictModelSerializer):
+    """A chat, with what it has used and cost so far."""
+
+    agent = OwnAgentField(required=False, allow_null=True)
+    settings = SettingsField(required=False)
+    total_cost = serializers.SerializerMethodField()
+    status = serializers.ChoiceField(choices=["active", "archived"], required=False)
+
+    class Meta:
+        model = Conversation
+        fields = [
+            "id",
+            "user",
+            "agent",
+            "title",
+            "status",
+            "kind",
+            "is_shared",
+            "context",
+            "settings",
+            "message_count",
+            "total_tokens",
+            "total_cost",
+            "last_message_at",
+            "created_at",
+            "updated_at",
+        ]
+        read_only_fields = [
+            "id",
+            "user",
+            "kind",
+            "message_count",
+            "total_tokens",
+            "last_message_at",
+            "created_at",
+            "updated_at",
+        ]
+
+    def get_total_cost(self, conversation: Conversation) -> str:
+        return usd_text(conversation.total_cost)
+
+
+class UsageSerializer(serializers.ModelSerializer[UsageLog]):
+    """What a call used. ``cost_usd`` is the provider's price of it, ``charged_usd`` what the wallet paid."""
+
+    cost_usd = serializers.SerializerMethodField()
+    charged_usd = serializers.SerializerMethodField()
+
+    class Meta:
+        model = UsageLog
+        fields = [
+            "id",
+            "input_tokens",
+            "cached_input_tokens",
+            "cache_write_5m_tokens",
+            "cache_write_1h_tokens",
+            "output_tokens",
+            "reasoning_tokens",
+            "total_tokens",
+            "cost_usd",
+            "charged_usd",
+            "status",
+            "is_estimate",
+            "key_source",
+            "user_api_key_used",
+            "latency_ms",
+            "time_to_first_token_ms",
+            "api_status_code",
+            "attempt",
+        ]
+
+    def get_cost_usd(self, log: UsageLog) -> str:
+        return usd_text(log.cost_usd)
+
+    def get_charged_usd(self, log: UsageLog) -> str:
+        return usd_text(log.charged_usd)
+
+
+class MessageSerializer(serializers.ModelSerializer[Message]):
+    temperature = TemperatureField(read_only=True, allow_null=True)
+    attachments = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Message
+        fields = [
+            "id",
+            "conversation",
+            "user",
+            "role",
+            "content",
+            "attachments",
+            "tool_calls",
+            "tool_call_id",
+            "reply_to",
+            "llm",
+            "model_used",
+            "tokens_used",
+            "processing_time_ms",
+            "temperature",
+            "max_tokens",
+            "status",
+            "finish_reason",
+            "error_code",
+            "error_message",
+            "created_at",
+            "updated_at",
+        ]
+
+    def get_attachments(self, message: Message) -> list[dict[str, Any]]:
+        return [attachments.summary(item) for item in message.attachments]
+
+
+class MessageWithUsageSerializer(MessageSerializer):
+    """For reading: each answer with what it used and cost. Asks for ``usage_logs`` to be prefetched."""
+
+    usage = serializers.SerializerMethodField()
+    cost = serializers.SerializerMethodField()
+
+    class Meta(MessageSerializer.Meta):
+        fields = [*MessageSerializer.Meta.fields, "usage", "cost"]
+
+    @extend_schema_field(UsageSerializer(allow_null=True))
+    def get_usage(self, message: Message) -> dict[str, Any] | None:
+        log = max(message.usage_logs.all(), key=lambda log: log.attempt, default=None)
+        return None if log is None else dict(UsageSerializer(log).data)
+
+    def get_cost(self, message: Message) -> str | None:
+        logs = message.usage_logs.all()
+        return usd_text(sum((log.charged_usd for log in logs), start=logs[0].charged_usd * 0)) if logs else None
+
+
+class AnswerSerializer(serializers.Serializer[Any]):
+    """For the schema: what asking is answered with."""
+
+    message = MessageSerializer()
+    usage = UsageSerializer(allow_null=True)
+    cost = serializers.CharField(allow_null=True, help_text="What the wallet paid, in USD: an exact decimal.")
+
+
+class MessageDetailSerializer(MessageWithUsageSerializer):
+    """One message, with the data of its attachments."""
+
+    def get_attachments(self, message: Message) -> list[dict[str, Any]]:
+        return message.attachments
+
+
+class AskSerializer(CallSettingsSerializer):
+    """A message to be answered."""
+
+    content = serializers.CharField(max_length=MAX_CONTENT, trim_whitespace=False, allow_blank=True, required=False)
+    role = serializers.ChoiceField(choices=["user", "tool"], default="user")
+    stream = serializers.BooleanField(default=False)
+    llm = serializers.CharField(max_length=250, required=False, allow_null=True)
+    attachments = serializers.ListField(child=AttachmentField(), max_length=attachments.MAX_ATTACHMENTS, required=False)
+    tool_call_id = serializers.CharField(max_length=100, required=False)
+
+    def validate_llm(self, name: str | None) -> str:
+        if name and find_llm(name) is None:
+            raise serializers.ValidationError(f"There is no model “{name}”.")
+        return name or ""
+
+    def validate(self, data: dict[str, Any]) -> dict[str, Any]:
+        data = super().validate(data)
+        if not data.get("content", "").strip() and not data.get("attachments") and data["role"] == "user":
+            raise serializers.ValidationError({"content": "A message needs a text or an attachment."})
+        if data["role"] == "tool" and not data.get("tool_call_id"):
+            raise serializers.ValidationError({"tool_call_id": "Name the tool call that this answers."})
+        if data["role"] == "user" and data.get("tool_call_id"):
+            raise serializers.ValidationError({"tool_call_id": "Only a message of role “tool” answers a tool call."})
+        return data
+
+    def ask(self) -> Ask:
+        return Ask(**self.validated_data)
+
+
+class FeedbackSerializer(StrictModelSerializer):
+    """What the caller thinks of an answer."""
+
+    class Meta:
+        model = MessageFeedback
+        fields = [
+            "id",
+            "message",
+            "user",
+            "thumb",
+            "stars",
+            "category",
+            "text",
+            "suggestion",
+            "is_public",
+            "created_at",
+            "updated_at",
+        ]
+        read_only_fields = ["id", "message", "user", "created_at", "updated_at"]
+
+    def validate(self, data: dict[str, Any]) -> dict[str, Any]:
+        merged = {
+            name: data.get(name, getattr(self.instance, name, None))
+            for name in ("thumb", "stars", "category", "text", "suggestion")
+        }
+        if not any(merged.values()):
+            raise serializers.ValidationError("Give a thumb, stars, a category, a text or a suggestion.")
+        return data

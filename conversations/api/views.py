@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
+from django.http import StreamingHttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import mixins, viewsets
+from rest_framework.generics import get_object_or_404
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from conversations import chat
+from conversations.admission import Admitted
+from conversations.api.filters import ConversationFilter, MessageFilter
+from conversations.api.replies import NOT_STORED, failure, has_failed, reply, stream_call, stream_known
+from conversations.api.serializers import (
+    AgentSerializer,
+    AnswerSerializer,
+    AskSerializer,
+    ConversationSerializer,
+    FeedbackSerializer,
+    MessageDetailSerializer,
+    MessageWithUsageSerializer,
+)
+from conversations.calls import Unsettled
+from conversations.models import Agent, Conversation, Message, MessageFeedback
+from synapscale.common.api_errors import error_body
+from synapscale.common.db import in_db
+from synapscale.common.errors import Conflict, Forbidden, Refusal
+from synapscale.common.sse import sse_response
+from synapscale.common.views import AsyncActionsMixin
+from workspaces.authentication import caller
+from workspaces.models import Workspace
+from workspaces.permissions import ReadOrAdmin, ReadOrMember
+
+_UUID = "[0-9a-f-]{36}"
+_METHODS = ["get", "post", "patch", "delete", "head", "options"]
+"""Without PUT: what it leaves out would have to be reset, and no client means that."""
+
+
+class AgentViewSet(viewsets.ModelViewSet[Agent]):
+    """Agents of the workspace: everybody uses them, admins and owners keep them. Deleting one retires it."""
+
+    serializer_class = AgentSerializer
+    permission_classes = [ReadOrAdmin]
+    http_method_names = _METHODS
+    queryset = Agent.objects.none()
+    lookup_value_regex = _UUID
+
+    def get_queryset(self) -> QuerySet[Agent]:
+        if self.request.auth is None:
+            return self.queryset
+        return Agent.objects.filter(workspace=caller(self.request).workspace, is_active=True).select_related("llm")
+
+    @transaction.atomic
+    def perform_create(self, serializer: Any) -> None:
+        self._make_room(serializer)
+        serializer.save(workspace=caller(self.request).workspace, created_by=caller(self.request).user)
+
+    @transaction.atomic
+    def perform_update(self, serializer: Any) -> None:
+        self._make_room(serializer)
+        serializer.save()
+
+    def perform_destroy(self, instance: Agent) -> None:
+        # Conversations and their history keep pointing at it.
+        instance.is_active = instance.is_default = False
+        instance.save(update_fields=["is_active", "is_default", "updated_at"])
+
+    def _make_room(self, serializer: Any) -> None:
+        """A new default takes the place of the old one. Two at the same moment come one after the other."""
+        if serializer.validated_data.get("is_default"):
+            Workspace.objects.select_for_update().get(pk=caller(self.request).workspace.pk)
+            Agent.objects.filter(workspace=caller(self.request).workspace, is_default=True).update(is_default=False)
+
+
+class ConversationViewSet(viewsets.ModelViewSet[Conversation]):
+    """The caller's conversations, and those shared in the workspace. Only their user changes or deletes them."""
+
+    serializer_class = ConversationSerializer
+    permission_classes = [ReadOrMember]
+    http_method_names = _METHODS
+    filterset_class = ConversationFilter
+    queryset = Conversation.objects.none()
+    lookup_value_regex = _UUID
+
+    def get_queryset(self) -> QuerySet[Conversation]:
+        if self.request.auth is None:
+            return self.queryset
+        who = caller(self.request)
+        return Conversation.objects.visible_to(user=who.user, workspace=who.workspace)
+
+    def perform_create(self, serializer: Any) -> None:
+        serializer.save(workspace=caller(self.request).workspace, user=caller(self.request).user)
+
+    def perform_update(self, serializer: Any) -> None:
+        self._only_own(serializer.instance)
+        serializer.save()
+
+    def perform_destroy(self, instance: Conversation) -> None:
+        self._only_own(instance)
+        # What was charged stays explained: the rows remain, nobody sees them any more.
+        instance.status = Conversation.Status.DELETED
+        instance.save(update_fields=["status", "updated_at"])
+
+    def _only_own(self, conversation: Conversation) -> None:
+        if conversation.user_id != self.request.user.pk:
+            raise Forbidden("Only its user may change a conversation.")
+
+
+class MessageViewSet(  # type: ignore[misc]  # its dispatch is a coroutine
+    AsyncActionsMixin, mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Message]
+):
+    """The messages of a conversation, newest first. Posting one gets it answered."""
+
+    serializer_class = MessageWithUsageSerializer
+    permission_classes = [ReadOrMember]
+    filterset_class = MessageFilter
+    queryset = Message.objects.none()
+    lookup_value_regex = _UUID
+
+    def get_queryset(self) -> QuerySet[Message]:
+        if self.request.auth is None:
+            return self.queryset
+        who = caller(self.request)
+        conversation = get_object_or_404(
+            Conversation.objects.visible_to(user=who.user, workspace=who.workspace),
+            pk=self.kwargs["conversation_pk"],
+        )
+        return conversation.messages.prefetch_related("usage_logs")
+
+    def get_serializer_class(self) -> Any:
+        return MessageDetailSerializer if self.action == "retrieve" else MessageWithUsageSerializer
+
+    @extend_schema(
+        request=AskSerializer,
+        responses={
+            (201, "application/json"): AnswerSerializer,
+            (200, "text/event-stream"): OpenApiTypes.STR,
+        },
+        parameters=[
+            OpenApiParameter(
+                "Idempotency-Key",
+                location="header",
+                description="1 to 255 characters. The same key again gives the stored answer and no second charge.",
+            )
+        ],
+        description="Answers `{message, usage, cost}`; with `stream` true, server-sent events `message.started`, "
+        "`delta`, and at the end `message.completed` or `error`.",
+    )
+    def create(self, request: Request, conversation_pk: str) -> Any:
+        serializer = AskSerializer(data=request.data, context=self.get_serializer_context())
+        who = caller(request)
+        if not who.membership.may_write:
+            raise Forbidden("A viewer can't send messages.")
+        self.get_queryset()  # a stranger learns nothing from how the body is wrong
+        serializer.is_valid(raise_exception=True)
+        ask = serializer.ask()
+        admitted = chat.admit(
+            user=who.user,
+            workspace=who.workspace,
+            membership=who.membership,
+            conversation_id=conversation_pk,  # type: ignore[arg-type]
+            ask=ask,
+            idempotency_key=_idempotency_key(request),
+        )
+        if isinstance(admitted, Admitted):
+            return self._call(admitted, streams=ask.stream)
+        if ask.stream:
+            response: Any = sse_response(stream_known(admitted.answer, request))
+        else:
+            response = self._finished(admitted.answer)
+        response["Idempotent-Replayed"] = "true"
+        return response
+
+    async def _call(self, admitted: Admitted, *, streams: bool) -> Response | StreamingHttpResponse:
+        call = chat.start(admitted, streams=streams)
+        if streams:
+            return sse_response(stream_call(call, self.request))
+        try:
+            message, _ = await call.outcome()
+        except Unsettled:
+            return Response(error_body(*NOT_STORED, request=self.request), status=503)
+        return await in_db(self._finished, message)
+
+    def _finished(self, message: Message) -> Response:
+        if not has_failed(message):
+            return Response(reply(message), status=201)
+        body, status, retry_after = failure(message, self.request)
+        response = Response(body, status=status)
+        if retry_after is not None:
+            response["Retry-After"] = str(retry_after)
+        return response
+
+
+class FeedbackView(viewsets.GenericViewSet[MessageFeedback]):
+    """The caller's feedback on an answer; one per user and message."""
+
+    serializer_class = FeedbackSerializer
+    permission_classes = [ReadOrMember]
+    queryset = MessageFeedback.objects.none()
+    filterset_class = None
+
+    def _message(self) -> Message:
+        who = caller(self.request)
+        conversation = get_object_or_404(
+            Conversation.objects.visible_to(user=who.user, workspace=who.workspace),
+            pk=self.kwargs["conversation_pk"],
+        )
+        return get_object_or_404(conversation.messages.all(), pk=self.kwargs["message_pk"])
+
+    def _own(self) -> MessageFeedback:
+        return get_object_or_404(self._message().message_feedbacks.all(), user=caller(self.request).user)
+
+    def retrieve(self, request: Request, **kwargs: Any) -> Response:
+        return Response(self.get_serializer(self._own()).data)
+
+    def create(self, request: Request, **kwargs: Any) -> Response:
+        message = self._message()
+        serializer = self.get_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        if message.role != Message.Role.ASSISTANT or not message.is_final:
+            raise Refusal("Feedback is for finished answers.", code="not_an_answer", status=422)
+        try:
+            with transaction.atomic():
+                serializer.save(message=message, user=caller(request).user, workspace_id=message.workspace_id)
+        except IntegrityError:
+            raise Conflict("You gave feedback on this message already; change it.", code="feedback_exists") from None
+        return Response(serializer.data, status=201)
+
+    def partial_update(self, request: Request, **kwargs: Any) -> Response:
+        serializer = self.get_serializer(self._own(), data=request.data, partial=True)
+        serializer.is_valid(raise_exception=True)
+        serializer.save()
+        return Response(serializer.data)
+
+    def destroy(self, request: Request, **kwargs: Any) -> Response:
+        feedback = self._own()
+        MessageFeedback.objects.filter(workspace_id=feedback.workspace_id, pk=feedback.pk).delete()
+        return Response(status=204)
+
+
+def _idempotency_key(request: Request) -> str:
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return ""
+    key = key.strip()
+    if not 1 <= len(key) <= 255:
+        # An empty one is a mistake of the client's, who counts on not being charged twice.
+        raise Refusal("An Idempotency-Key has 1 to 255 characters.", code="invalid_idempotency_key")
+    return key

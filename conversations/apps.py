@@ -1,0 +1,10 @@
+from django.apps import AppConfig
+
+
+class ConversationsConfig(AppConfig):
+    name = "conversations"
+
+    def ready(self) -> None:
+        from conversations import receivers
+
+        receivers.connect()

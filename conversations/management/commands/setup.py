@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connection, transaction
+from django.db.migrations.executor import MigrationExecutor
+
+from conversations import trial
+from conversations.verification import verify
+from llm import catalogue
+
+
+class Command(BaseCommand):
+    help = (
+        "Prepare an installation: migrate, seed the models, collect static files, verify. May be run again any time. "
+        "When a step fails, it says which, and the database is left as it was found."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--demo", action="store_true", help="Also make a trial workspace with the offline model.")
+        parser.add_argument(
+            "--address", default="", help="Where the server will answer; with --demo, prints how to use it."
+        )
+
+    def handle(self, *args: Any, demo: bool, address: str, **options: Any) -> None:
+        steps: list[tuple[str, Callable[[], str]]] = [("migrate", _migrate), ("seed models", _seed)]
+        if demo:
+            steps += [("demo model", _seed_demo), ("trial workspace", _prepare_trial)]
+        steps += [("static files", _collect_static), ("verify", _verify)]
+        with _all_or_nothing():
+            for number, (name, step) in enumerate(steps, start=1):
+                started = time.monotonic()
+                try:
+                    result = step()
+                except Exception as error:
+                    raise CommandError(
+                        f"step {number}/{len(steps)} “{name}” failed: {error}\nThe database is as it was before."
+                    ) from error
+                self.stdout.write(f"[{number}/{len(steps)}] {name}: {result} ({time.monotonic() - started:.1f} s)")
+        if demo and address:
+            self._introduce(address.rstrip("/"))
+
+    def _introduce(self, address: str) -> None:
+        access = trial.prepare()
+        path = f"/api/v1/conversations/{access.conversation_id}/messages"
+        curl = (
+            f"curl -s {address}{path} -H 'Authorization: Bearer {access.token}' -H 'Content-Type: application/json' "
+            """-d '{"content": "Hello, what are you?"}'"""
+        )
+        self.stdout.write(
+            f"""
+SynapScale on {address}
+
+  Admin         {address}/admin/   {access.email} / {access.password}
+  API docs      {address}/api/docs/
+  Access token  {access.token}
+  Conversation  {access.conversation_id}
+
+Send a message (the answer comes from the offline demo model):
+
+{curl}
+"""
+        )
+
+
+def _migrate() -> str:
+    executor = MigrationExecutor(connection)
+    pending = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+    if pending:
+        call_command("migrate", interactive=False, verbosity=0)
+    return f"{pending} migrations applied" if pending else "nothing to do"
+
+
+def _seed() -> str:
+    report = catalogue.seed(settings.BASE_DIR / "fixtures" / "llms.json")
+    return (
+        f"{report.created} created, {report.updated} updated, "
+        f"{report.superseded} prices superseded, {report.unchanged} unchanged"
+    )
+
+
+def _seed_demo() -> str:
+    report = catalogue.seed(settings.BASE_DIR / "fixtures" / "demo_llm.json")
+    return "created" if report.created else "there already"
+
+
+def _prepare_trial() -> str:
+    return f"workspace “{trial.SLUG}”, user {trial.prepare().email}"
+
+
+def _collect_static() -> str:
+    call_command("collectstatic", interactive=False, verbosity=0)
+    return f"in {settings.STATIC_ROOT.name}/"
+
+
+def _verify() -> str:
+    checks = verify()
+    failed = [f"{check.name}: {'; '.join(check.problems[:5])}" for check in checks if not check.passed]
+    if failed:
+        raise CommandError("; ".join(failed))
+    return f"{len(checks)}/{len(checks)}"
+
+
+@contextmanager
+def _all_or_nothing() -> Iterator[None]:
+    """PostgreSQL rolls migrations back; SQLite's rebuild tables outside a transaction, so there the file is kept."""
+    if connection.vendor == "postgresql":
+        with transaction.atomic():
+            yield
+        return
+    with _sqlite_file_kept():
+        yield
+
+
+@contextmanager
+def _sqlite_file_kept() -> Iterator[None]:
+    path = Path(str(connection.settings_dict["NAME"]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_suffix(".before-setup")
+    existed = path.exists()
+    if existed:
+        _copy(path, aside)
+    try:
+        yield
+    except BaseException:
+        connection.close()
+        if existed:
+            _copy(aside, path)
+        else:
+            for suffix in ("", "-wal", "-shm"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+        raise
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """SQLite's own backup: consistent also while a server has the file open."""
+    with sqlite3.connect(source) as from_db, sqlite3.connect(target) as to_db:
+        from_db.backup(to_db)
+    from_db.close()
+    to_db.close()

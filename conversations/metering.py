@@ -1,0 +1,261 @@
+"""Metering: a final assistant message becomes usage, a charge and statistics, once, in the caller's transaction.
+
+Order of writes (and so of row locks): message, hold, usage, statistics, wallet. The wallet, the most contended row, is
+last, in one statement with its ledger event.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from django.db import connection, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from billing import holds, ledger
+from billing.models import Hold, HoldIncident, Wallet
+from billing.policy import should_charge
+from conversations.models import Conversation, ConversationLLM, Message, UsageLog
+from conversations.outcomes import CallTerms, Outcome
+from llm import pricing
+from llm.models import LLMPrice
+from llm.types import Usage
+from synapscale.common.models import new_id
+from synapscale.common.money import ZERO, usd
+
+
+def meter_message(message: Message) -> UsageLog | None:
+    """Write the usage, charge and statistics of a final assistant message; None if there is nothing to meter.
+
+    Metering the same message and attempt again returns the row that is there. Must run inside the transaction that
+    saves the message, so that the answer and its charge stand or fall together. Raises ``holds.HoldGone`` when
+    somebody else resolved the call's hold: the caller rolls back.
+    """
+    if not connection.in_atomic_block:
+        raise transaction.TransactionManagementError("meter_message runs only inside the transaction of its message.")
+    if message.role != Message.Role.ASSISTANT or not message.is_final or message.llm_id is None:
+        return None
+    known = UsageLog.objects.filter(
+        workspace_id=message.workspace_id, message_id=message.pk, attempt=message.attempt
+    ).first()
+    if known is not None:
+        return known
+
+    outcome = _outcome(message)
+    bill = bill_of(message, outcome)
+    terms, usage = bill.terms, bill.usage
+    wallet, hold, charged = _resolve(message, outcome, bill.due)
+
+    now = timezone.now()
+    event_id = new_id() if charged else None
+    log = UsageLog.objects.create(
+        workspace_id=message.workspace_id,
+        message=message,
+        attempt=message.attempt,
+        user_id=message.user_id,
+        conversation_id=message.conversation_id,
+        llm_id=message.llm_id,
+        price=bill.price,
+        priced_at=bill.priced_at,
+        hold=hold,
+        billing_event_id=event_id,
+        input_tokens=usage.input,
+        cached_input_tokens=usage.cached_input,
+        cache_write_5m_tokens=usage.cache_write_5m,
+        cache_write_1h_tokens=usage.cache_write_1h,
+        output_tokens=usage.output,
+        reasoning_tokens=usage.reasoning,
+        total_tokens=usage.total,
+        cost_usd=bill.cost,
+        charged_usd=charged,
+        markup_bps=terms.markup_bps,
+        latency_ms=outcome.latency_ms,
+        time_to_first_token_ms=outcome.time_to_first_token_ms,
+        api_status_code=outcome.status_code,
+        user_api_key_used=terms.key_source == UsageLog.KeySource.USER,
+        key_source=terms.key_source,
+        model_settings=terms.model_settings,
+        status=bill.status,
+        error_code=outcome.error_code,
+        error_message=outcome.error_message,
+        is_estimate=bill.is_estimate,
+        provider_request_id=outcome.provider_request_id,
+    )
+    _count(message, usage, charged, now)
+    if charged:
+        ledger.charge(
+            wallet_id=wallet.pk if wallet else hold.wallet_id,  # type: ignore[union-attr]
+            workspace_id=message.workspace_id,
+            amount=charged,
+            hold=hold,
+            event_id=event_id,
+            reference=f"message:{message.pk}:{message.attempt}",
+            user_id=message.user_id,
+            description=f"{message.model_used}, {usage.total} tokens",
+            metadata={"usage_log": str(log.pk), "message": str(message.pk)},
+        )
+    elif hold is not None:
+        holds.give_back(hold=hold)
+    return log
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What a call comes to."""
+
+    terms: CallTerms
+    price: LLMPrice
+    priced_at: datetime
+    status: str
+    """A ``UsageLog.Status``."""
+    usage: Usage
+    is_estimate: bool
+    cost: Decimal
+    """What the provider costs, in USD."""
+    due: Decimal
+    """What the customer owes for it, in USD, before it is bounded by the hold."""
+
+
+def bill_of(message: Message, outcome: Outcome) -> Bill:
+    """What ``outcome`` comes to by the terms and the price that admission fixed on ``message``. Changes nothing."""
+    terms = _terms(message)
+    price = message.price or message.llm.price_at(message.created_at)  # type: ignore[union-attr]
+    priced_at = message.priced_at or message.created_at
+    status = _status(outcome)
+    usage, is_estimate = usage_of(outcome, terms)
+    cost = cost_of_call(price.table, usage, at=priced_at, status=status)
+    due = pricing.with_markup(cost, basis_points=terms.markup_bps) if terms.is_charged else ZERO
+    return Bill(terms, price, priced_at, status, usage, is_estimate, cost, due)
+
+
+def cost_of_call(table: pricing.PriceTable, usage: Usage, *, at: datetime, status: str) -> Decimal:
+    """The exact cost in USD. A call that failed without using a token costs no fee per request either."""
+    if usage.total == 0 and status in {UsageLog.Status.ERROR, UsageLog.Status.LOST}:
+        return ZERO
+    return pricing.cost_of(table, usage, at=at)
+
+
+def usage_of(outcome: Outcome, terms: CallTerms) -> tuple[Usage, bool]:
+    """The tokens of a call, and whether they are an estimate.
+
+    What the provider reported counts. A call that broke off is estimated from the text that arrived, about four bytes a
+    token, on top of what the provider had reported until then; one that produced nothing used nothing.
+    """
+    if outcome.usage is not None:
+        return outcome.usage, False
+    written = outcome.content + "".join(call.arguments for call in outcome.tool_calls)
+    if not written and outcome.status != Message.Status.SENT:
+        return Usage(), False
+    output = pricing.estimate_tokens(written)
+    seen = outcome.seen_usage
+    if seen is None:
+        return Usage(input=terms.prompt_tokens, output=output), True
+    return (
+        Usage(
+            input=seen.input,
+            cached_input=seen.cached_input,
+            cache_write_5m=seen.cache_write_5m,
+            cache_write_1h=seen.cache_write_1h,
+            output=max(output, seen.output),
+            reasoning=seen.reasoning,
+        ),
+        True,
+    )
+
+
+def _terms(message: Message) -> CallTerms:
+    """What admission fixed. A message that never passed admission is charged by the rules of now."""
+    if "terms" in message.call:
+        return CallTerms(**message.call["terms"])
+    wallet = ledger.wallet_of(message.workspace_id)
+    is_charged = should_charge(message.user, message.workspace, UsageLog.KeySource.GLOBAL, wallet=wallet)
+    return CallTerms(
+        key_source=UsageLog.KeySource.GLOBAL, is_charged=is_charged, markup_bps=wallet.markup_bps, prompt_tokens=0
+    )
+
+
+def _outcome(message: Message) -> Outcome:
+    if "outcome" in message.call:
+        return Outcome.from_json({**message.call["outcome"], "content": message.content})
+    return Outcome(
+        status=message.status,
+        content=message.content,
+        error_message=message.error_message,
+        latency_ms=message.processing_time_ms,
+    )
+
+
+def _resolve(message: Message, outcome: Outcome, due: Decimal) -> tuple[Wallet | None, Hold | None, Decimal]:
+    """Close the call's hold; the wallet (where there was no hold), the hold, and what the customer pays.
+
+    The customer never pays more than was held. What is over is the house's, and an operator gets to see it.
+    """
+    if message.hold_id is None:
+        wallet = ledger.wallet_of(message.workspace_id)
+        covered = due if wallet.mode == Wallet.Mode.UNTRACKED else max(ZERO, min(due, wallet.available))
+        if due > covered:
+            HoldIncident.objects.create(
+                workspace_id=message.workspace_id,
+                kind=HoldIncident.Kind.OVERRUN,
+                amount=due - covered,
+                detail=f"message {message.pk} had no hold",
+            )
+        return wallet, None, covered
+    hold = message.hold
+    assert hold is not None
+    charged = min(due, hold.amount)
+    if outcome.is_swept:
+        state = Hold.State.EXPIRED
+    elif charged == ZERO and outcome.status == Message.Status.ERROR:
+        state = Hold.State.RELEASED
+    else:
+        state = Hold.State.SETTLED
+    holds.resolve(hold=hold, state=state, charged=charged)
+    if due > charged:
+        ledger.record_incident(
+            hold=hold,
+            kind=HoldIncident.Kind.OVERRUN,
+            amount=due - charged,
+            detail=f"message {message.pk} on {message.model_used}",
+        )
+    return None, hold, charged
+
+
+def _status(outcome: Outcome) -> str:
+    if outcome.is_lost:
+        return UsageLog.Status.LOST
+    return {
+        Message.Status.SENT: UsageLog.Status.SUCCESS,
+        Message.Status.ERROR: UsageLog.Status.ERROR,
+        Message.Status.INTERRUPTED: UsageLog.Status.INTERRUPTED,
+    }[Message.Status(outcome.status)]
+
+
+def _count(message: Message, usage: Usage, charged: Decimal, now: datetime) -> None:
+    """Conversation statistics: the question (where there is one) and the answer are counted together, here."""
+    key = {
+        "workspace_id": message.workspace_id,
+        "conversation_id": message.conversation_id,
+        "llm_id": message.llm_id,
+    }
+    changes = {
+        "last_used_at": now,
+        "message_count": F("message_count") + 1,
+        "input_tokens": F("input_tokens") + usage.total_input,
+        "output_tokens": F("output_tokens") + usage.total_output,
+        "total_cost": F("total_cost") + usd(charged),
+    }
+    rows = ConversationLLM.objects.filter(**key)
+    if not rows.update(**changes):
+        ConversationLLM.objects.bulk_create(
+            [ConversationLLM(**key, first_used_at=now, last_used_at=now)], ignore_conflicts=True
+        )
+        rows.update(**changes)
+    Conversation.objects.filter(workspace_id=message.workspace_id, pk=message.conversation_id).update(
+        message_count=F("message_count") + (2 if message.reply_to_id else 1),
+        total_tokens=F("total_tokens") + usage.total,
+        total_cost=F("total_cost") + usd(charged),
+        last_message_at=now,
+    )

@@ -1,0 +1,348 @@
+"""Chats and what they cost: agents, conversations, messages, statistics per model, usage, feedback."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+
+from billing.models import BillingEvent, Hold
+from llm.models import LLM, LLMPrice
+from synapscale.common.models import TenantFK, TenantModel
+from synapscale.common.money import UsdField
+from workspaces.models import User, Workspace
+
+TEMPERATURE = [MinValueValidator(0), MaxValueValidator(2)]
+
+
+def temperature_field() -> models.DecimalField:
+    return models.DecimalField(max_digits=3, decimal_places=2, null=True, blank=True, validators=TEMPERATURE)
+
+
+class Agent(TenantModel):
+    """A configured assistant: which model answers, with which instructions. It decides the model of its conversations."""
+
+    name = models.CharField(max_length=150)
+    description = models.CharField(max_length=500, blank=True)
+    system_prompt = models.TextField(blank=True)
+    llm = models.ForeignKey(LLM, on_delete=models.PROTECT, related_name="agents", db_index=False)
+    fallback_llms = models.JSONField(
+        default=list, blank=True, help_text="Models to try next, in order, as “provider/name”."
+    )
+    temperature = temperature_field()
+    max_tokens = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
+    settings = models.JSONField(
+        default=dict, blank=True, help_text="tools, tool_choice, response_schema, stop: sent with every call."
+    )
+    is_default = models.BooleanField(default=False, help_text="Answers conversations that name no agent.")
+    is_active = models.BooleanField(default=True)
+    created_by = models.ForeignKey(User, null=True, on_delete=models.PROTECT, related_name="agents", db_index=False)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "agents"
+        constraints = [
+            *TenantModel.Meta.constraints,
+            models.UniqueConstraint(
+                fields=["workspace"], condition=Q(is_default=True), name="agents_one_default_per_workspace"
+            ),
+        ]
+        indexes = [models.Index(fields=["workspace", "-created_at", "-id"], name="agents_by_time")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ConversationQuerySet(models.QuerySet["Conversation"]):
+    def visible_to(self, *, user: User, workspace: Workspace) -> Self:
+        """What ``user`` may read in ``workspace``: their own, and what is shared there. Deleted ones are gone."""
+        return self.filter(Q(user=user) | Q(is_shared=True), workspace=workspace).exclude(
+            status=Conversation.Status.DELETED
+        )
+
+
+class Conversation(TenantModel):
+    """A user's chat. Private to its user unless shared with the workspace."""
+
+    class Status(models.TextChoices):
+        ACTIVE = "active", "Active"
+        ARCHIVED = "archived", "Archived"
+        DELETED = "deleted", "Deleted"
+
+    class Kind(models.TextChoices):
+        CHAT = "chat", "Chat"
+        API = "api", "API calls"
+
+    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="conversations", db_index=False)
+    agent = TenantFK(Agent, null=True, blank=True, related_name="conversations")
+    title = models.CharField(max_length=200, blank=True)
+    status = models.CharField(max_length=10, choices=Status, default=Status.ACTIVE)
+    kind = models.CharField(max_length=10, choices=Kind, default=Kind.CHAT)
+    is_shared = models.BooleanField(default=False, help_text="Whether all members of the workspace see it.")
+    context = models.TextField(blank=True, help_text="Added to the agent's system prompt.")
+    settings = models.JSONField(default=dict, blank=True, help_text="Overrides of the agent's settings.")
+    message_count = models.PositiveIntegerField(default=0, editable=False)
+    total_tokens = models.PositiveBigIntegerField(default=0, editable=False)
+    total_cost = UsdField(default=0, editable=False, help_text="What the wallet paid, in USD.")
+    last_message_at = models.DateTimeField(null=True, editable=False)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = ConversationQuerySet.as_manager()
+
+    class Meta:
+        db_table = "conversations"
+        constraints = [*TenantModel.Meta.constraints]
+        indexes = [
+            models.Index(fields=["workspace", "user", "-created_at", "-id"], name="conversations_by_user"),
+            models.Index(fields=["workspace", "agent"], name="conversations_by_agent"),
+        ]
+
+    def __str__(self) -> str:
+        return self.title or f"Conversation {self.pk}"
+
+
+class Message(TenantModel):
+    """One turn. An assistant's turn is created pending, with its hold and its frozen price, and becomes final once."""
+
+    class Role(models.TextChoices):
+        SYSTEM = "system", "System"
+        USER = "user", "User"
+        ASSISTANT = "assistant", "Assistant"
+        TOOL = "tool", "Tool"
+
+    class Status(models.TextChoices):
+        PENDING = "pending", "Pending"
+        STREAMING = "streaming", "Streaming"
+        SENT = "sent", "Sent"
+        ERROR = "error", "Error"
+        INTERRUPTED = "interrupted", "Interrupted"
+
+    FINAL = frozenset({Status.SENT, Status.ERROR, Status.INTERRUPTED})
+
+    conversation = TenantFK(Conversation, related_name="messages")
+    user = models.ForeignKey(
+        User,
+        on_delete=models.PROTECT,
+        related_name="messages",
+        db_index=False,
+        help_text="Who wrote it, or asked for it.",
+    )
+    role = models.CharField(max_length=10, choices=Role)
+    content = models.TextField(blank=True)
+    attachments = models.JSONField(default=list, blank=True)
+    tool_calls = models.JSONField(default=list, blank=True)
+    tool_call_id = models.CharField(max_length=100, blank=True)
+    reply_to = TenantFK("self", null=True, blank=True, related_name="replies")
+    llm = models.ForeignKey(
+        LLM, null=True, blank=True, on_delete=models.PROTECT, related_name="messages", db_index=False
+    )
+    price = models.ForeignKey(
+        LLMPrice, null=True, blank=True, on_delete=models.PROTECT, related_name="messages", db_index=False
+    )
+    priced_at = models.DateTimeField(null=True, blank=True, help_text="The moment whose price applies.")
+    hold = TenantFK(Hold, null=True, blank=True, related_name="messages")
+    model_used = models.CharField(max_length=250, blank=True)
+    tokens_used = models.PositiveBigIntegerField(default=0)
+    processing_time_ms = models.PositiveIntegerField(null=True, blank=True)
+    temperature = temperature_field()
+    max_tokens = models.PositiveIntegerField(null=True, blank=True)
+    status = models.CharField(max_length=12, choices=Status, default=Status.SENT)
+    finish_reason = models.CharField(max_length=20, blank=True)
+    error_code = models.CharField(max_length=60, blank=True)
+    error_message = models.CharField(max_length=500, blank=True)
+    attempt = models.PositiveSmallIntegerField(default=1)
+    call = models.JSONField(
+        default=dict, blank=True, editable=False, help_text="What metering needs to know of the provider call."
+    )
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "messages"
+        constraints = [
+            *TenantModel.Meta.constraints,
+            models.UniqueConstraint(fields=["workspace", "hold"], name="messages_one_per_hold"),
+        ]
+        indexes = [
+            models.Index(fields=["workspace", "conversation", "-created_at", "-id"], name="messages_by_conversation"),
+            models.Index(fields=["workspace", "reply_to"], name="messages_by_question"),
+            models.Index(
+                fields=["workspace", "id"],
+                condition=Q(role="assistant", status__in=["pending", "streaming"]),
+                name="messages_open",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.role} message {self.pk}"
+
+    @property
+    def is_final(self) -> bool:
+        return self.status in self.FINAL
+
+    @property
+    def billing_events(self) -> models.QuerySet[BillingEvent]:
+        """The charge of this message, and its refunds and adjustments."""
+        events = BillingEvent.objects.filter(workspace_id=self.workspace_id)
+        charged = UsageLog.objects.filter(
+            workspace_id=self.workspace_id, message=self, billing_event__isnull=False
+        ).values("billing_event_id")
+        return events.filter(Q(pk__in=charged) | Q(original_id__in=charged))
+
+
+class UsageLog(TenantModel):
+    """One provider call: tokens, price, cost, timing. Append-only; corrections are billing events."""
+
+    class Status(models.TextChoices):
+        SUCCESS = "success", "Success"
+        ERROR = "error", "Error"
+        INTERRUPTED = "interrupted", "Interrupted"
+        LOST = "lost", "Lost"
+
+    class KeySource(models.TextChoices):
+        USER = "user", "The user's own key"
+        WORKSPACE = "workspace", "The workspace's key"
+        GLOBAL = "global", "The house's key"
+
+    message = TenantFK(Message, related_name="usage_logs")
+    attempt = models.PositiveSmallIntegerField(default=1)
+    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="usage_logs", db_index=False)
+    conversation = TenantFK(Conversation, related_name="usage_logs")
+    llm = models.ForeignKey(LLM, on_delete=models.PROTECT, related_name="usage_logs", db_index=False)
+    price = models.ForeignKey(LLMPrice, on_delete=models.PROTECT, related_name="usage_logs", db_index=False)
+    priced_at = models.DateTimeField()
+    hold = TenantFK(Hold, null=True, related_name="usage_logs")
+    billing_event = TenantFK(BillingEvent, null=True, related_name="usage_logs")
+    input_tokens = models.PositiveBigIntegerField(default=0)
+    cached_input_tokens = models.PositiveBigIntegerField(default=0)
+    cache_write_5m_tokens = models.PositiveBigIntegerField(default=0)
+    cache_write_1h_tokens = models.PositiveBigIntegerField(default=0)
+    output_tokens = models.PositiveBigIntegerField(default=0)
+    reasoning_tokens = models.PositiveBigIntegerField(default=0)
+    total_tokens = models.PositiveBigIntegerField(default=0)
+    cost_usd = UsdField(default=0, help_text="What the provider costs.")
+    charged_usd = UsdField(default=0, help_text="What the wallet paid.")
+    markup_bps = models.PositiveIntegerField(default=0)
+    latency_ms = models.PositiveIntegerField(null=True)
+    time_to_first_token_ms = models.PositiveIntegerField(null=True)
+    api_status_code = models.PositiveSmallIntegerField(null=True)
+    user_api_key_used = models.BooleanField(default=False, help_text="Whether the call ran on the user's own key.")
+    key_source = models.CharField(max_length=10, choices=KeySource)
+    model_settings = models.JSONField(default=dict, blank=True)
+    status = models.CharField(max_length=12, choices=Status)
+    error_code = models.CharField(max_length=60, blank=True)
+    error_message = models.CharField(max_length=500, blank=True)
+    is_estimate = models.BooleanField(default=False, help_text="Tokens were estimated: the provider reported none.")
+    provider_request_id = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        db_table = "usage_logs"
+        constraints = [
+            *TenantModel.Meta.constraints,
+            models.UniqueConstraint(fields=["workspace", "message", "attempt"], name="usage_logs_once_per_attempt"),
+            models.CheckConstraint(
+                condition=Q(charged_usd=0, billing_event__isnull=True)
+                | Q(charged_usd__gt=0, billing_event__isnull=False),
+                name="usage_logs_charge_has_event",
+            ),
+            models.CheckConstraint(condition=Q(cost_usd__gte=0), name="usage_logs_cost_not_negative"),
+            models.UniqueConstraint(fields=["workspace", "billing_event"], name="usage_logs_event_once"),
+        ]
+        indexes = [
+            models.Index(fields=["workspace", "-created_at", "-id"], name="usage_logs_by_time"),
+            models.Index(fields=["workspace", "conversation", "-created_at"], name="usage_logs_by_conversation"),
+            models.Index(fields=["workspace", "user", "-created_at"], name="usage_logs_by_user"),
+            models.Index(fields=["workspace", "llm", "-created_at"], name="usage_logs_by_llm"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.status}: {self.total_tokens} tokens"
+
+
+class ConversationLLM(TenantModel):
+    """What one model did in one conversation; derived from UsageLog, updated in the same transaction."""
+
+    conversation = TenantFK(Conversation, related_name="conversation_llms")
+    llm = models.ForeignKey(LLM, on_delete=models.PROTECT, related_name="conversation_llms", db_index=False)
+    first_used_at = models.DateTimeField()
+    last_used_at = models.DateTimeField()
+    message_count = models.PositiveIntegerField(default=0)
+    input_tokens = models.PositiveBigIntegerField(default=0)
+    output_tokens = models.PositiveBigIntegerField(default=0)
+    total_cost = UsdField(default=0, help_text="What the wallet paid, in USD.")
+
+    class Meta:
+        db_table = "conversation_llms"
+        constraints = [
+            *TenantModel.Meta.constraints,
+            models.UniqueConstraint(fields=["workspace", "conversation", "llm"], name="conversation_llms_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.llm_id} in {self.conversation_id}"
+
+
+class MessageFeedback(TenantModel):
+    """What a user thinks of an answer; one per user and message."""
+
+    class Thumb(models.TextChoices):
+        UP = "up", "Thumbs up"
+        DOWN = "down", "Thumbs down"
+
+    class Category(models.TextChoices):
+        HELPFUL = "helpful", "Helpful"
+        ACCURATE = "accurate", "Accurate"
+        CREATIVE = "creative", "Creative"
+        UNSAFE = "unsafe", "Unsafe"
+        WRONG = "wrong", "Wrong"
+        OTHER = "other", "Other"
+
+    message = TenantFK(Message, related_name="message_feedbacks")
+    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="message_feedbacks", db_index=False)
+    thumb = models.CharField(max_length=4, choices=Thumb, blank=True)
+    stars = models.PositiveSmallIntegerField(
+        null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(5)]
+    )
+    category = models.CharField(max_length=10, choices=Category, blank=True)
+    text = models.TextField(blank=True, max_length=5000)
+    suggestion = models.TextField(blank=True, max_length=5000, help_text="How the answer could be better.")
+    is_public = models.BooleanField(default=False)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "message_feedbacks"
+        constraints = [
+            *TenantModel.Meta.constraints,
+            models.UniqueConstraint(fields=["workspace", "message", "user"], name="message_feedbacks_once"),
+            models.CheckConstraint(
+                condition=Q(stars__isnull=True) | Q(stars__gte=1, stars__lte=5), name="message_feedbacks_stars"
+            ),
+            models.CheckConstraint(
+                condition=~Q(thumb="", stars__isnull=True, category="", text="", suggestion=""),
+                name="message_feedbacks_not_empty",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"Feedback on {self.message_id}"
+
+
+class IdempotencyKey(TenantModel):
+    """A client's key for one paid request: the same key again gives the stored answer instead of a second charge."""
+
+    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+", db_index=False)
+    key = models.CharField(max_length=255)
+    request_hash = models.CharField(max_length=64)
+    message = TenantFK(Message, null=True, related_name="idempotency_keys")
+
+    class Meta:
+        db_table = "idempotency_keys"
+        constraints = [
+            *TenantModel.Meta.constraints,
+            models.UniqueConstraint(fields=["workspace", "user", "key"], name="idempotency_keys_once"),
+        ]
+        indexes = [models.Index(fields=["workspace", "created_at"], name="idempotency_keys_by_age")]
+
+    def __str__(self) -> str:
+        return self.key

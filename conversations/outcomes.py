@@ -1,0 +1,87 @@
+"""How a provider call ended: the one record that settles it, in memory, on the message and in the spool."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from llm.types import ToolCall, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end of a call. ``usage`` None means the provider reported none.
+
+    ``seen_usage`` is what it had reported before the call broke off, if anything.
+    """
+
+    status: str
+    """A final ``Message.Status``."""
+    content: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: str = ""
+    usage: Usage | None = None
+    seen_usage: Usage | None = None
+    error_code: str = ""
+    error_message: str = ""
+    status_code: int | None = None
+    provider_request_id: str = ""
+    latency_ms: int | None = None
+    time_to_first_token_ms: int | None = None
+    http_status: int = 200
+    """What our API answers for it."""
+    retry_after: int | None = None
+    is_lost: bool = False
+    """The process died before anything had arrived."""
+    is_swept: bool = False
+    """Finished by the sweeper, after the lease had run out."""
+
+    def storable(self) -> Outcome:
+        """The same, without what no column takes: NUL and lone surrogates (a provider may send them escaped in JSON),
+        and text beyond its column's length.
+        """
+        calls = tuple(
+            ToolCall(**{name: _clean(text) for name, text in asdict(call).items()}) for call in self.tool_calls
+        )
+        return replace(
+            self,
+            content=_clean(self.content),
+            tool_calls=calls,
+            finish_reason=_clean(self.finish_reason)[:20],
+            error_code=_clean(self.error_code)[:60],
+            error_message=_clean(self.error_message)[:500],
+            provider_request_id=_clean(self.provider_request_id)[:200],
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Outcome:
+        def usage(value: dict[str, int] | None) -> Usage | None:
+            return None if value is None else Usage(**value)
+
+        return cls(
+            **{
+                **data,
+                "tool_calls": tuple(ToolCall(**call) for call in data["tool_calls"]),
+                "usage": usage(data["usage"]),
+                "seen_usage": usage(data["seen_usage"]),
+            }
+        )
+
+
+def _clean(text: str) -> str:
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()
+
+
+@dataclass(frozen=True, slots=True)
+class CallTerms:
+    """What admission fixed about a call; kept in ``Message.call`` so that any process can settle it later."""
+
+    key_source: str
+    is_charged: bool
+    markup_bps: int
+    prompt_tokens: int
+    """An estimate (a token per four bytes), used only where the provider reports no usage."""
+    model_settings: dict[str, Any] = field(default_factory=dict)

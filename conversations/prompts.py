@@ -1,0 +1,108 @@
+"""What is sent to the model: instructions, the conversation so far, and the new message."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from conversations import attachments
+from conversations.models import Conversation, Message
+from llm import pricing
+from llm.models import LLM
+from llm.types import CallRequest, ChatMessage, ToolCall
+
+HISTORY_LIMIT = 200
+"""Turns looked back at, at most."""
+_TURN_OVERHEAD = 8
+"""Tokens the vendors add around each turn, rounded up (OpenAI's cookbook counts 3 to 4)."""
+
+
+def history(conversation: Conversation, llm: LLM) -> list[ChatMessage]:
+    """The finished turns of a conversation, oldest first, as far as ``llm`` can take them.
+
+    A question whose answer failed is left out with it: it was asked again, or given up. A conversation may change its
+    model, so images and tool calls are left out for one that knows none.
+    """
+    rows = list(
+        Message.objects.filter(workspace_id=conversation.workspace_id, conversation=conversation)
+        .only("role", "content", "attachments", "tool_calls", "tool_call_id", "reply_to_id", "status", "workspace_id")
+        .order_by("-created_at", "-id")[:HISTORY_LIMIT]
+    )
+    useful = [row for row in rows if row.status in {"sent", "interrupted"}]
+    answered = {row.reply_to_id for row in useful if row.role == Message.Role.ASSISTANT}
+    asked = {row.reply_to_id for row in rows if row.role == Message.Role.ASSISTANT}
+    turns = [row for row in useful if row.role == Message.Role.ASSISTANT or row.pk in answered or row.pk not in asked]
+    return [turn for row in reversed(turns) if (turn := _for(llm, as_turn(row))) is not None]
+
+
+def _for(llm: LLM, turn: ChatMessage) -> ChatMessage | None:
+    if turn.images and not llm.supports_vision:
+        turn = replace(turn, images=())
+    if turn.tool_calls and not llm.supports_function_calling:
+        turn = replace(turn, tool_calls=())
+    is_tool = turn.role == Message.Role.TOOL
+    if turn.role == Message.Role.SYSTEM or (is_tool and not llm.supports_function_calling):
+        return None
+    return turn if turn.content or turn.images or turn.tool_calls or is_tool else None
+
+
+def as_turn(message: Message) -> ChatMessage:
+    return ChatMessage(
+        role=message.role,
+        content=message.content,
+        images=tuple(attachments.as_image(item) for item in message.attachments),
+        tool_calls=tuple(ToolCall(**call) for call in message.tool_calls),
+        tool_call_id=message.tool_call_id,
+    )
+
+
+def fitting(turns: Sequence[ChatMessage], *, room: int, llm: LLM) -> tuple[ChatMessage, ...]:
+    """The latest of ``turns`` that fit into ``room`` tokens (estimated), starting at a user's turn."""
+    kept: list[ChatMessage] = []
+    for turn in reversed(turns):
+        room -= _estimate(turn, llm)
+        if room < 0:
+            break
+        kept.append(turn)
+    kept.reverse()
+    while kept and kept[0].role != Message.Role.USER:
+        kept.pop(0)
+    return tuple(kept)
+
+
+def estimated_tokens(request: CallRequest, *, llm: LLM) -> int:
+    """About how many tokens a prompt has: one per four bytes. For fitting, and where a provider reports no usage."""
+    fixed = pricing.estimate_tokens(request.system + _extras(request))
+    return fixed + sum(_estimate(turn, llm) for turn in request.messages)
+
+
+def worst_case_tokens(request: CallRequest, *, llm: LLM) -> int:
+    """More tokens than the prompt can have in practice: one per two bytes, each image by its vendor's formula, and a
+    margin for what the vendor adds around turns. The hold is made of this."""
+    texts = [request.system, _extras(request)]
+    texts += [turn.content + _calls(turn) for turn in request.messages]
+    total = sum(pricing.worst_case_tokens(text) for text in texts) + _TURN_OVERHEAD * (len(request.messages) + 1)
+    # Vendors that take tools or a schema put instructions of their own before them (Anthropic lists up to 700 tokens).
+    total += 800 if request.tools or request.response_schema else 0
+    return total + _image_tokens(request.messages, llm)
+
+
+def _estimate(turn: ChatMessage, llm: LLM) -> int:
+    return pricing.estimate_tokens(turn.content + _calls(turn)) + _TURN_OVERHEAD + _image_tokens([turn], llm)
+
+
+def _image_tokens(turns: Iterable[ChatMessage], llm: LLM) -> int:
+    images = [image for turn in turns for image in turn.images]
+    return sum(math.ceil(pricing.image_tokens(llm.provider, image.width, image.height)) for image in images)
+
+
+def _calls(turn: ChatMessage) -> str:
+    return "".join(call.name + call.arguments + call.signature for call in turn.tool_calls)
+
+
+def _extras(request: CallRequest) -> str:
+    extras: list[Any] = [*request.tools, request.response_schema] if request.response_schema else [*request.tools]
+    return json.dumps(extras, ensure_ascii=False) if extras else ""
