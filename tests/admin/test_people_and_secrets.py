@@ -1,0 +1,242 @@
+"""Users, members, tokens and variables: who may do what, and secrets that go in but never come out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.test import Client
+from django.utils import timezone
+
+from tests.admin.rows import SECRET, Office, again, errors
+from tests.people import Cast
+from workspaces.authentication import caller_of
+from workspaces.models import AccessToken, Membership, User, UserVariable, Workspace
+
+PASSWORD = "correct horse battery staple"
+
+
+# --- Users ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_user_is_added_with_a_password(office: Office) -> None:
+    typed = {"email": "Dora@Example.org", "password1": PASSWORD, "password2": PASSWORD, "usable_password": "true"}
+    response = office.add(User, **typed)
+
+    assert response.status_code == 302, errors(response)
+    dora = User.objects.get(email="dora@example.org")
+    assert dora.check_password(PASSWORD)
+    assert not dora.is_staff
+
+
+def test_a_user_is_added_without_a_password(office: Office) -> None:
+    assert office.add(User, email="dora@example.org", usable_password="false").status_code == 302
+    assert not User.objects.get(email="dora@example.org").has_usable_password()
+
+
+def test_an_address_belongs_to_one_user_however_it_is_written(office: Office, cast: Cast) -> None:
+    assert "email" in errors(office.add(User, email="ALICE@example.org", usable_password="false"))
+
+
+def test_a_user_is_changed_and_gets_a_new_password(office: Office, cast: Cast) -> None:
+    alice = cast.alice.user
+    assert office.save(alice, name="Alice A.", is_staff="on").status_code == 302
+    typed = {"password1": PASSWORD, "password2": PASSWORD, "usable_password": "true"}
+    response = office.client.post(f"/admin/workspaces/user/{alice.pk}/password/", typed)
+
+    assert response.status_code == 302
+    assert (again(alice).name, again(alice).is_staff) == ("Alice A.", True)
+    assert Client().login(username="alice@example.org", password=PASSWORD)
+
+
+def allow(user: User, *codenames: str) -> None:
+    user.user_permissions.add(*Permission.objects.filter(codename__in=codenames))
+
+
+def test_staff_who_edit_users_can_not_make_themselves_superusers(
+    clerks_office: Office, clerk: User, root: User
+) -> None:
+    allow(clerk, "view_user", "change_user")
+
+    assert clerks_office.save(clerk, name="Clerk", is_superuser="on", is_staff="on").status_code == 302
+    assert (again(clerk).name, again(clerk).is_superuser) == ("Clerk", False)
+    assert clerks_office.client.post(clerks_office.url(User, "change", root.pk), {"name": "x"}).status_code == 403
+    password = {"password1": PASSWORD, "password2": PASSWORD, "usable_password": "true"}
+    assert clerks_office.client.post(f"/admin/workspaces/user/{root.pk}/password/", password).status_code == 403
+
+
+# --- Workspaces and members -----------------------------------------------------------------------------------------
+
+
+def formset(prefix: str, *rows: dict[str, Any], initial: int = 0) -> dict[str, Any]:
+    data = {f"{prefix}-TOTAL_FORMS": len(rows), f"{prefix}-INITIAL_FORMS": initial}
+    return data | {f"{prefix}-{number}-{name}": value for number, row in enumerate(rows) for name, value in row.items()}
+
+
+def members_of(cast: Cast, **bob: Any) -> dict[str, Any]:
+    """The members as the page of their workspace sends them, newest first."""
+    people = [cast.bob, cast.alice]
+    rows = [{"id": p.membership.pk, "workspace": p.workspace.pk, "role": p.membership.role} for p in people]
+    rows[0] |= bob
+    return formset("memberships", *rows, initial=2)
+
+
+def test_a_workspace_is_added_and_has_a_wallet(office: Office) -> None:
+    nobody = {**formset("memberships"), **formset("memberships-2")}
+    response = office.add(Workspace, name="New", slug="new", kind="collaborative", **nobody)
+
+    assert response.status_code == 302, errors(response)
+    assert Workspace.objects.get(slug="new").wallets.count() == 1
+
+
+def test_the_page_of_a_workspace_adds_changes_and_removes_members(office: Office, cast: Cast) -> None:
+    workspace, charlie = cast.alice.workspace, cast.charlie.user
+    new = formset("memberships-2", {"user": charlie.pk, "workspace": workspace.pk, "role": "viewer"})
+
+    response = office.save(workspace, **members_of(cast, role="admin"), **new)
+    assert response.status_code == 302, errors(response)
+    assert again(cast.bob.membership).role == "admin"
+    assert Membership.objects.get(workspace=workspace, user=charlie).role == "viewer"
+
+    again_new = office.save(workspace, **members_of(cast), **new)
+    assert again_new.status_code == 200  # he is a member already
+    charlies = Membership.objects.get(workspace=workspace, user=charlie)
+    office.client.post(office.url(Membership, "delete", charlies.pk), {"post": "yes"})
+    assert office.save(workspace, **members_of(cast, DELETE="on"), **formset("memberships-2")).status_code == 302
+    assert [m.user for m in workspace.memberships.all()] == [cast.alice.user]
+
+
+def test_the_rules_of_a_workspace_are_checked(office: Office, cast: Cast) -> None:
+    unchanged = {**members_of(cast), **formset("memberships-2")}
+
+    for typed in ('{"a": 1}', "[1]", "no json"):
+        assert "allowed_models" in errors(office.save(cast.alice.workspace, allowed_models=typed, **unchanged))
+    assert "max_tokens_cap" in errors(office.save(cast.alice.workspace, max_tokens_cap="0", **unchanged))
+    assert office.save(cast.alice.workspace, allowed_models="", **unchanged).status_code == 302
+    assert again(cast.alice.workspace).allowed_models == []
+
+
+def test_a_member_keeps_user_and_workspace(office: Office, cast: Cast) -> None:
+    response = office.save(cast.bob.membership, role="viewer", user=cast.charlie.user.pk)
+
+    assert response.status_code == 302
+    assert (again(cast.bob.membership).role, again(cast.bob.membership).user) == ("viewer", cast.bob.user)
+
+
+# --- Access tokens --------------------------------------------------------------------------------------------------
+
+
+def test_a_new_token_is_shown_exactly_once_and_works(office: Office, cast: Cast) -> None:
+    alice = cast.alice
+    url = office.url(AccessToken, "add")
+    typed = {"user": alice.user.pk, "workspace": alice.workspace.pk, "name": "Alice's script"}
+
+    page = office.client.post(url, typed, follow=True)
+
+    assert page.redirect_chain, errors(page)
+    (message,) = [str(m) for m in page.context["messages"] if "sk-syn-" in str(m) and "Copy" in str(m)]
+    raw = message.rpartition(" ")[2]
+    assert page.text.count(raw) == 1
+    caller = caller_of(raw)
+    assert caller is not None
+    assert caller.user == alice.user
+    token = AccessToken.objects.get(name="Alice's script")
+    for later in (office.list(AccessToken), office.open(token), office.client.get("/admin/")):
+        assert raw not in later.text
+        assert token.digest not in later.text
+    assert str(token.pk) in office.client.get("/admin/").text  # in the log of recent actions
+
+
+@pytest.mark.parametrize("who", ["charlie", "nobody"])
+def test_a_token_that_would_not_work_is_not_issued(office: Office, cast: Cast, who: str) -> None:
+    user = {"charlie": cast.charlie.user.pk, "nobody": ""}[who]
+    typed = {"user": user, "workspace": cast.alice.workspace.pk, "name": "x"}
+
+    assert "user" in errors(office.add(AccessToken, **typed))
+    past = {"user": cast.bob.user.pk, "expires_at_0": "2020-01-01", "expires_at_1": "00:00:00"}
+    assert "expires_at" in errors(office.add(AccessToken, **{**typed, **past}))
+    assert not AccessToken.objects.filter(name="x").exists()
+
+
+def test_tokens_are_revoked_not_edited(office: Office, cast: Cast, root: User) -> None:
+    bobs = AccessToken.objects.get(user=cast.bob.user)
+    assert office.client.post(office.url(AccessToken, "change", bobs.pk), {"name": "x"}).status_code == 403
+
+    page = office.act(AccessToken, "revoke", bobs)
+
+    assert "Revoked: 1." in page.text
+    assert caller_of(cast.bob.token) is None
+    assert caller_of(cast.alice.token) is not None
+    when = again(bobs).revoked_at
+    assert when <= timezone.now()
+    assert root.logentry_set.get().change_message == "Revoked."
+    assert "Revoked: 0." in office.act(AccessToken, "revoke", bobs).text
+    assert again(bobs).revoked_at == when
+
+
+def test_revoking_needs_the_permission_to_change_tokens(clerks_office: Office, clerk: User, cast: Cast) -> None:
+    bobs = AccessToken.objects.get(user=cast.bob.user)
+    allow(clerk, "view_accesstoken")
+    clerks_office.act(AccessToken, "revoke", bobs)
+    assert again(bobs).revoked_at is None
+
+    allow(clerk, "change_accesstoken")
+    clerks_office.act(AccessToken, "revoke", bobs)
+    assert again(bobs).revoked_at is not None
+
+
+# --- Variables ------------------------------------------------------------------------------------------------------
+
+
+def add_variable(office: Office, **typed: Any) -> Any:
+    return office.add(UserVariable, **{"category": "api_key", "name": "openai", "value": SECRET, **typed})
+
+
+@pytest.mark.parametrize("owner", ["user", "workspace"])
+def test_a_value_goes_in_and_does_not_come_out(office: Office, cast: Cast, owner: str) -> None:
+    response = add_variable(office, **{owner: getattr(cast.alice, owner).pk})
+
+    assert response.status_code == 302, errors(response)
+    variable = UserVariable.objects.get()
+    assert variable.get_value() == SECRET
+    page = office.open(variable).text
+    assert SECRET not in page
+    assert "••••wxyz" in page
+
+
+def test_a_value_is_replaced_or_kept(office: Office, cast: Cast) -> None:
+    add_variable(office, user=cast.alice.user.pk)
+    variable = UserVariable.objects.get()
+
+    assert office.save(variable, is_active="").status_code == 302
+    assert (again(variable).is_active, again(variable).get_value()) == (False, SECRET)
+    assert office.save(variable, value="another-secret-1234").status_code == 302
+    assert (again(variable).get_value(), again(variable).hint) == ("another-secret-1234", "1234")
+
+
+def test_what_a_value_is_bound_to_stays(office: Office, cast: Cast) -> None:
+    add_variable(office, user=cast.alice.user.pk)
+    variable = UserVariable.objects.get()
+
+    assert office.save(variable, name="grok", category="general", user=cast.bob.user.pk).status_code == 302
+    assert again(variable).get_value() == SECRET
+    assert (again(variable).name, again(variable).user) == ("openai", cast.alice.user)
+
+
+def test_a_variable_has_one_owner_a_value_and_a_name_of_its_own(office: Office, cast: Cast) -> None:
+    both = {"user": cast.alice.user.pk, "workspace": cast.alice.workspace.pk}
+
+    assert errors(add_variable(office))
+    assert errors(add_variable(office, **both))
+    assert "value" in errors(add_variable(office, user=cast.alice.user.pk, value=""))
+    assert add_variable(office, user=cast.alice.user.pk).status_code == 302
+    assert errors(add_variable(office, user=cast.alice.user.pk))
+    assert UserVariable.objects.count() == 1
+
+
+def test_a_rejected_form_does_not_repeat_the_value(office: Office, cast: Cast) -> None:
+    response = add_variable(office)
+
+    assert response.status_code == 200
+    assert SECRET not in response.text

@@ -1,0 +1,171 @@
+"""/api/schema/ and /api/docs/: complete, true, and served from here alone."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from django.core.management import call_command
+from django.test import Client
+from django.urls import get_resolver
+
+from conversations.models import Conversation, MessageFeedback
+from llm.models import LLM
+from tests.api.asking import Api, make_agent, messages_of
+from tests.people import Person
+from tests.providers.standins import StandIn, refusal
+
+METHODS = {"get", "post", "put", "patch", "delete"}
+
+
+@pytest.fixture(scope="module")
+def schema(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The schema as the command writes it, which fails on any warning."""
+    path: Path = tmp_path_factory.mktemp("schema") / "schema.json"
+    call_command("spectacular", format="openapi-json", file=str(path), validate=True, fail_on_warn=True)
+    return json.loads(path.read_text())
+
+
+def operation_of(schema: Any, method: str, path: str) -> Any:
+    return schema["paths"][f"/api/v1/{path}"][method]
+
+
+def assert_described(schema: Any, method: str, path: str, response: Any) -> None:
+    """``response`` is what the schema says that this operation answers."""
+    responses = operation_of(schema, method, path)["responses"]
+    known = responses.get(str(response.status_code)) or responses[f"{str(response.status_code)[0]}XX"]
+    described = {**known["content"]["application/json"]["schema"], "components": schema["components"]}
+    checker = jsonschema.Draft202012Validator(described, format_checker=jsonschema.FormatChecker())
+    assert [f"{error.json_path}: {error.message}" for error in checker.iter_errors(response.json())] == []
+
+
+def test_it_is_served_to_anybody(db: None, schema: Any) -> None:
+    response = Client().get("/api/schema/", {"format": "json"})
+    assert response.status_code == 200
+    assert response.json() == schema
+
+
+def test_every_address_has_its_operations(schema: Any) -> None:
+    routes: set[str] = set()
+
+    def walk(patterns: Any, prefix: str) -> None:
+        for pattern in patterns:
+            path = prefix + str(pattern.pattern)
+            if hasattr(pattern, "url_patterns"):
+                walk(pattern.url_patterns, path)
+            elif path.startswith("api/v1/"):
+                simple = re.sub(r"\(\?P<\w+>(\[[^]]*\]|[^)])+\)", "{}", path).replace("^", "")
+                routes.add("/" + simple.removesuffix("/?$").removesuffix("/?\\Z"))
+
+    walk(get_resolver().url_patterns, "")
+    assert {re.sub(r"{\w+}", "{}", path) for path in schema["paths"]} == routes
+    operations = {
+        f"{method} {path.removeprefix('/api/v1/')}" for path, methods in schema["paths"].items() for method in methods
+    }
+    message = "conversations/{conversation_pk}/messages"
+    assert operations == {
+        "get workspaces", "get workspaces/{id}", "patch workspaces/{id}",
+        "get workspaces/{workspace_pk}/members", "post workspaces/{workspace_pk}/members",
+        "get workspaces/{workspace_pk}/members/{id}", "patch workspaces/{workspace_pk}/members/{id}",
+        "delete workspaces/{workspace_pk}/members/{id}",
+        "get llm/models", "get llm/models/{id}", "get llm/providers",
+        "get wallet", "get billing-events", "get billing-events/{id}",
+        "get agents", "post agents", "get agents/{id}", "patch agents/{id}", "delete agents/{id}",
+        "get conversations", "post conversations", "get conversations/{id}", "patch conversations/{id}",
+        "delete conversations/{id}",
+        f"get {message}", f"post {message}", f"get {message}/{{id}}",
+        f"get {message}/{{message_pk}}/feedback", f"post {message}/{{message_pk}}/feedback",
+        f"patch {message}/{{message_pk}}/feedback", f"delete {message}/{{message_pk}}/feedback",
+    }  # fmt: skip
+
+
+def test_every_operation_tells_its_errors_and_its_security(schema: Any) -> None:
+    for methods in schema["paths"].values():
+        for method in METHODS & methods.keys():
+            for status in ("4XX", "5XX"):
+                content = methods[method]["responses"][status]["content"]
+                assert content == {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+            assert methods[method]["security"] == [{"accessToken": []}, {"apiKey": []}]
+    assert schema["components"]["securitySchemes"]["accessToken"]["scheme"] == "bearer"
+    assert schema["components"]["securitySchemes"]["apiKey"]["name"] == "x-api-key"
+
+
+def test_asking(schema: Any) -> None:
+    asking = operation_of(schema, "post", "conversations/{conversation_pk}/messages")
+    parameters = {parameter["name"]: parameter["in"] for parameter in asking["parameters"]}
+    assert parameters == {"Idempotency-Key": "header", "conversation_pk": "path"}
+    assert set(asking["responses"]) == {"200", "201", "4XX", "5XX"}
+    assert set(asking["responses"]["200"]["content"]) == {"text/event-stream"}
+    components = schema["components"]["schemas"]
+    assert set(components["Answer"]["properties"]) == {"message", "usage", "cost"}
+    assert set(components["AskRequest"]["properties"]) == {
+        "content", "role", "stream", "llm", "attachments", "tool_call_id", "temperature", "max_tokens", "tools",
+        "tool_choice", "response_schema", "stop",
+    }  # fmt: skip
+
+
+def test_enumerations_have_names_that_mean_something(schema: Any) -> None:
+    names = {name for name in schema["components"]["schemas"] if name.endswith("Enum")}
+    assert names == {
+        "AskRoleEnum", "BillingEventStatusEnum", "BlankEnum", "CategoryEnum", "ConversationKindEnum",
+        "ConversationStatusEnum", "EventTypeEnum", "KeySourceEnum", "MemberRoleEnum", "MessageRoleEnum",
+        "MessageStatusEnum", "ModeEnum", "ProviderEnum", "ThumbEnum", "UsageStatusEnum", "WalletStatusEnum",
+        "WorkspaceKindEnum", "WorkspaceStatusEnum",
+    }  # fmt: skip
+
+
+def test_answers_are_as_described(
+    api: Api, alice: Person, chat: Conversation, llm: LLM, paid: StandIn, schema: Any
+) -> None:
+    agent = make_agent(alice, llm)
+    message = "conversations/{conversation_pk}/messages"
+    assert_described(schema, "post", message, api.ask(alice, chat, llm=str(llm), temperature=0.5))
+    answer = api.get(alice, messages_of(chat)).json()["results"][0]["id"]
+    MessageFeedback.objects.create(workspace=alice.workspace, message_id=answer, user=alice.user, stars=5)
+    space, event = f"workspaces/{alice.workspace.pk}", alice.workspace.billing_events.first()
+    for path, real in {
+        "workspaces": "workspaces",
+        "workspaces/{id}": space,
+        "workspaces/{workspace_pk}/members": f"{space}/members",
+        "workspaces/{workspace_pk}/members/{id}": f"{space}/members/{alice.membership.pk}",
+        "llm/models": "llm/models",
+        "llm/models/{id}": f"llm/models/{llm.pk}",
+        "llm/providers": "llm/providers",
+        "wallet": "wallet",
+        "billing-events": "billing-events",
+        "billing-events/{id}": f"billing-events/{event.pk}",
+        "agents": "agents",
+        "agents/{id}": f"agents/{agent.pk}",
+        "conversations": "conversations",
+        "conversations/{id}": f"conversations/{chat.pk}",
+        message: messages_of(chat),
+        message + "/{id}": f"{messages_of(chat)}/{answer}",
+        message + "/{message_pk}/feedback": f"{messages_of(chat)}/{answer}/feedback",
+    }.items():
+        response = api.get(alice, real)
+        assert response.status_code == 200, real
+        assert_described(schema, "get", path, response)
+    created = {"name": "A", "llm": str(llm), "settings": {"temperature": 0.5, "tools": [{"name": "f"}]}}
+    assert_described(schema, "post", "agents", api.post(alice, "agents", created))
+    assert_described(schema, "post", "conversations", api.post(alice, "conversations", {}))
+    assert_described(schema, "post", "conversations", api.post(alice, "conversations", {"title": 1e5, "x": 1}))
+    paid.script(refusal(500))
+    assert_described(schema, "post", message, api.ask(alice, chat, llm=str(llm)))
+
+
+def test_the_docs_come_from_this_host_alone(db: None) -> None:
+    response = Client().get("/api/docs/")
+    assert response.status_code == 200
+    page = response.content.decode()
+    sources = re.findall(r"""(?:src|href)=["']([^"']+)""", page)
+    assert len(sources) == 4
+    assert all(source.startswith("/static/drf_spectacular_sidecar/") for source in sources)
+    assert not re.search(r"(https?:)?//[a-z0-9-]+\.[a-z]", page)
+
+
+def test_the_root_leads_to_the_docs(db: None) -> None:
+    assert Client().get("/").headers["Location"] == "/api/docs/"

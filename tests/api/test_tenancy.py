@@ -1,0 +1,157 @@
+"""A stranger with a good token of his own: every address, every method, nothing found and nothing changed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.test import Client
+from django.urls import get_resolver
+
+from billing import ledger
+from conversations.models import MessageFeedback
+from llm.models import LLM
+from synapscale.common.tenancy import fleet_wide
+from tests.api.asking import error_of, make_agent, make_answer, make_conversation
+from tests.people import Cast, fund
+
+METHODS = ("get", "head", "post", "put", "patch", "delete", "options", "trace")
+BODIES: list[dict[str, Any]] = [
+    {},
+    {"content": "Hello", "llm": "openai/openai-test"},
+    {"role": "viewer"},
+    {"email": "mallory@example.org"},
+    {"title": "Mine", "is_shared": True},
+    {"name": "Mine", "llm": "openai/openai-test"},
+    {"stars": 1},
+]
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Addresses of what belongs to Alice's workspace."""
+
+    paths: tuple[str, ...]
+    lists: tuple[str, ...]
+
+
+@pytest.fixture
+def objects(transactional_db: None, cast: Cast, llm: LLM) -> Objects:
+    alice = cast.alice
+    fund(alice.workspace, "5")
+    chat = make_conversation(alice, title="Sums", is_shared=True)
+    agent = make_agent(alice, llm)
+    answer = make_answer(chat)
+    MessageFeedback.objects.create(workspace=alice.workspace, message=answer, user=alice.user, stars=5)
+    event = ledger.wallet_of(alice.workspace.pk).events.get()
+    ledger.wallet_of(cast.charlie.workspace.pk)  # looking at one's wallet for the first time opens it
+    space = f"workspaces/{alice.workspace.pk}"
+    paths = (
+        space,
+        f"{space}/members",
+        f"{space}/members/{alice.membership.pk}",
+        f"{space}/members/{cast.bob.membership.pk}",
+        f"agents/{agent.pk}",
+        f"conversations/{chat.pk}",
+        f"conversations/{chat.pk}/messages",
+        f"conversations/{chat.pk}/messages/{answer.pk}",
+        f"conversations/{chat.pk}/messages/{answer.pk}/feedback",
+        f"billing-events/{event.pk}",
+    )
+    return Objects(paths=paths, lists=("workspaces", "agents", "conversations", "billing-events"))
+
+
+def everything() -> dict[str, list[Any]]:
+    """Every row of every table, but for when tokens were last used."""
+    with fleet_wide():
+        rows = {}
+        for model in apps.get_models():
+            names = [field.attname for field in model._meta.concrete_fields if field.attname != "last_used_at"]
+            rows[model._meta.db_table] = sorted(map(repr, model._base_manager.values_list(*names)))
+        return rows
+
+
+def send(token: str, method: str, path: str, body: Any) -> Any:
+    has_body = method not in {"get", "head", "trace"}
+    content = {"data": json.dumps(body), "content_type": "application/json"} if has_body else {}
+    return getattr(Client(), method)(f"/api/v1/{path}", **content, headers={"Authorization": f"Bearer {token}"})
+
+
+def test_the_matrix_names_every_address(objects: Objects) -> None:
+    """An address that is added later must be added here."""
+    routes: set[str] = set()
+
+    def walk(patterns: Any, prefix: str) -> None:
+        for pattern in patterns:
+            path = prefix + str(pattern.pattern)
+            if hasattr(pattern, "url_patterns"):
+                walk(pattern.url_patterns, path)
+            elif path.startswith("api/v1/"):
+                routes.add(pattern.name)
+
+    walk(get_resolver().url_patterns, "")
+    assert routes == {
+        "workspace-list",
+        "workspace-detail",
+        "member-list",
+        "member-detail",
+        "llm-list",
+        "llm-detail",
+        "llm-providers",
+        "wallet",
+        "billing-event-list",
+        "billing-event-detail",
+        "agent-list",
+        "agent-detail",
+        "conversation-list",
+        "conversation-detail",
+        "message-list",
+        "message-detail",
+        "message-feedback",
+    }
+    assert len(objects.paths) == 10
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_stranger_finds_nothing_and_changes_nothing(objects: Objects, cast: Cast, method: str) -> None:
+    before = everything()
+    for path in objects.paths:
+        bodies = BODIES if method in {"post", "put", "patch"} else [{}]
+        for body in bodies:
+            response = send(cast.charlie.token, method, path, body)
+            assert response.status_code in {404, 405}, (method, path, body, response.content)
+            if method not in {"head"} and response.status_code == 404:
+                assert error_of(response, 404, "not_found")["message"] == "Not found."
+    assert everything() == before
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_without_a_token_there_is_nothing_at_all(objects: Objects, cast: Cast, method: str) -> None:
+    before = everything()
+    for path in (*objects.paths, *objects.lists, "wallet", "llm/models", "llm/providers"):
+        assert send("", method, path, {}).status_code in {401, 405}, (method, path)
+    assert everything() == before
+
+
+def test_the_lists_of_a_stranger_show_only_what_is_his(objects: Objects, cast: Cast) -> None:
+    assert [row["id"] for row in cast.charlie.get("workspaces").json()["results"]] == [str(cast.charlie.workspace.pk)]
+    for path in ("agents", "conversations", "billing-events"):
+        assert cast.charlie.get(path).json()["results"] == []
+    assert cast.charlie.get("wallet").json()["balance"] == "0.00"
+
+
+def test_the_same_addresses_are_found_by_their_owner(objects: Objects, cast: Cast) -> None:
+    for path in objects.paths:
+        assert cast.alice.get(path).status_code == 200, path
+
+
+def test_ids_of_one_conversation_do_not_open_messages_of_another(objects: Objects, cast: Cast) -> None:
+    """Charlie's own conversation, with the id of Alice's message below it."""
+    message = objects.paths[7].rsplit("/", 1)[1]
+    own = make_conversation(cast.charlie)
+    for path in (f"conversations/{own.pk}/messages/{message}", f"conversations/{own.pk}/messages/{message}/feedback"):
+        assert cast.charlie.get(path).status_code == 404
+        assert cast.charlie.post(path, {"stars": 1}).status_code in {404, 405}

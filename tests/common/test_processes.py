@@ -1,0 +1,52 @@
+"""Knowing that a process is dead, and never thinking so of a living one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from synapscale.common.processes import is_dead, own_identity
+from tests.conftest import wait_for
+
+
+def identity_of(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def child() -> subprocess.Popen[str]:
+    script = (
+        "import time; from synapscale.common.processes import own_identity as i; print(i(), flush=True); time.sleep(60)"
+    )
+    return subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+
+
+def test_a_process_is_dead_when_it_is_killed_and_not_before() -> None:
+    process = child()
+    identity = identity_of(process)
+    assert identity.split(":")[-2] == str(process.pid)
+    assert not is_dead(identity)
+    process.kill()
+    wait_for(lambda: is_dead(identity), "the process to be dead, though nobody has waited for it")
+    process.wait()
+    assert is_dead(identity)
+
+
+def test_the_own_process_is_alive_and_keeps_its_identity() -> None:
+    assert own_identity() == own_identity()
+    assert not is_dead(own_identity())
+
+
+def test_another_process_with_the_same_pid_is_another() -> None:
+    place, pid, started_at = own_identity().rsplit(":", 2)
+    assert pid == str(os.getpid())
+    assert is_dead(f"{place}:{pid}:{int(started_at) - 1}")
+
+
+def test_of_another_machine_or_container_nothing_is_known() -> None:
+    boot, namespace, pid, _ = own_identity().split(":")
+    assert not is_dead(f"00000000-0000-0000-0000-000000000000:{namespace}:{pid}:1")
+    assert not is_dead(f"{boot}:1:{pid}:1")
+    assert not is_dead("")
+    assert not is_dead("nonsense")

@@ -1,0 +1,194 @@
+"""Fixtures that all tests share: the cast, a model with a price, and a real server on a real port."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import uvicorn
+from django.db import connection
+from django.db.backends.signals import connection_created
+from django.test import TransactionTestCase
+
+from conversations import calls
+from conversations.audit import audit
+from llm.models import LLM
+from tests import tenancy_guard
+from tests.catalogue import make_llm
+from tests.people import Cast, Person, make_cast
+from tests.providers.standins import StandIn
+
+# --- Database -------------------------------------------------------------------------------------------------------
+
+
+def _watch(sender: Any, connection: Any, **kwargs: Any) -> None:
+    if tenancy_guard.wrapper not in connection.execute_wrappers:
+        connection.execute_wrappers.append(tenancy_guard.wrapper)
+
+
+connection_created.connect(_watch, dispatch_uid="tests.tenancy_guard", weak=False)
+
+_KEPT = {"django_migrations", "django_content_type", "auth_permission"}
+
+
+def empty_all_tables() -> None:
+    """Leave the tables empty after a test that commits. The guards that forbid it are lifted for the moment."""
+    tables = [name for name in connection.introspection.table_names() if name not in _KEPT]
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            names = "; ".join(f'DELETE FROM "{name}"' for name in tables)
+            # In this role neither triggers nor foreign keys fire.
+            cursor.execute(f"SET session_replication_role = replica; {names}; SET session_replication_role = origin")
+            return
+        cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
+        triggers = cursor.fetchall()
+        cursor.execute("PRAGMA foreign_keys = OFF")
+        cursor.execute("BEGIN IMMEDIATE")
+        for name, _ in triggers:
+            cursor.execute(f'DROP TRIGGER "{name}"')
+        for name in tables:
+            cursor.execute(f'DELETE FROM "{name}"')
+        for _, sql in triggers:
+            cursor.execute(sql)
+        cursor.execute("COMMIT")
+        cursor.execute("PRAGMA foreign_keys = ON")
+
+
+def _fixture_teardown(self: TransactionTestCase) -> None:
+    tenancy_guard.switch(False)
+    empty_all_tables()
+
+
+TransactionTestCase._fixture_teardown = _fixture_teardown  # type: ignore[method-assign]
+
+
+@pytest.fixture(autouse=True)
+def _tenancy(request: pytest.FixtureRequest) -> Iterator[None]:
+    if {"db", "transactional_db"} & set(request.fixturenames) or request.node.get_closest_marker("django_db"):
+        request.getfixturevalue("django_db_setup")  # migrations are not watched
+    tenancy_guard.switch(request.node.get_closest_marker("fleet") is None)
+    yield
+    tenancy_guard.switch(False)
+
+
+@pytest.fixture
+def audited(transactional_db: None) -> Iterator[None]:
+    """Whatever the test did, the books are in order afterwards."""
+    yield
+    assert [finding for finding in audit() if not finding.holds] == []
+
+
+# --- The cast -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cast(db: None) -> Cast:
+    return make_cast()
+
+
+@pytest.fixture
+def alice(cast: Cast) -> Person:
+    return cast.alice
+
+
+@pytest.fixture
+def bob(cast: Cast) -> Person:
+    return cast.bob
+
+
+@pytest.fixture
+def charlie(cast: Cast) -> Person:
+    return cast.charlie
+
+
+@pytest.fixture
+def llm(db: None) -> LLM:
+    """openai/openai-test: $1 per million tokens in, $2 out."""
+    return make_llm()
+
+
+# --- Servers --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def stand_in() -> Iterator[StandIn]:
+    """The server that speaks the providers' wire formats."""
+    server = StandIn().start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def provider(stand_in: StandIn) -> Iterator[StandIn]:
+    stand_in.reset()
+    yield stand_in
+    stand_in.reset()
+
+
+@pytest.fixture
+def house_keys(settings: Any, provider: StandIn) -> StandIn:
+    """The house has a key for every provider, and all of them are the stand-in."""
+    settings.PROVIDERS = {
+        name: {"api_key": f"sk-house-{name}-0123456789abcdef", "base_url": provider.base_url(name)}
+        for name in ("openai", "anthropic", "google", "grok", "deepseek", "llama")
+    }
+    settings.LLM_MAX_ATTEMPTS = 1
+    return provider
+
+
+class Server:
+    """The ASGI application under uvicorn, in a thread of the test's process, so that settings fixtures reach it."""
+
+    def __init__(self) -> None:
+        from synapscale.asgi import application
+
+        self._socket = socket.socket()
+        self._socket.bind(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self._uvicorn = uvicorn.Server(uvicorn.Config(application, lifespan="on", log_level="warning"))
+        self._thread = threading.Thread(target=self._uvicorn.run, args=([self._socket],), daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+        wait_for(lambda: self._uvicorn.started, "the server to start")
+
+    def stop(self) -> None:
+        self._uvicorn.should_exit = True
+        self._thread.join(40)
+
+
+@pytest.fixture(scope="session")
+def _server() -> Iterator[Server]:
+    server = Server()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def server(transactional_db: None, _server: Server) -> Iterator[Server]:
+    """A running server. Nothing of this test is under way any more when the next one begins."""
+    yield _server
+    wait_for(lambda: calls.running() == 0, "calls under way to end")
+
+
+def wait_for(is_done: Callable[[], bool], what: str, seconds: float = 30) -> None:
+    """Wait until something is so, or fail saying what was waited for."""
+    deadline = time.monotonic() + seconds
+    while not is_done():
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {seconds} s in vain for {what}")
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _close_thread_connections() -> Iterator[None]:
+    """Database threads outlive the tests; their connections must not keep the test database from being dropped."""
+    yield
+    from synapscale.common.db import shut_down
+
+    shut_down()

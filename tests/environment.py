@@ -1,0 +1,20 @@
+"""The environment of the tests, set before Django reads its settings (loaded with ``-p`` from pyproject.toml)."""
+
+import os
+import tempfile
+
+os.environ["DJANGO_SETTINGS_MODULE"] = "synapscale.settings"
+os.environ.setdefault("SYNAPSCALE_VAR_DIR", tempfile.mkdtemp(prefix="synapscale-tests-"))
+if _worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    # Each worker its own files: one must not settle what another has spooled.
+    os.environ["SYNAPSCALE_VAR_DIR"] = os.path.join(os.environ["SYNAPSCALE_VAR_DIR"], _worker)
+    os.makedirs(os.environ["SYNAPSCALE_VAR_DIR"], exist_ok=True)
+os.environ["SECRET_KEY"] = "only for tests, of no value whatever, and long enough for the checks"
+os.environ["MASTER_KEYS"] = "test:only-for-tests-of-no-value-whatever-and-long-enough"
+os.environ["HTTPS"] = "0"
+os.environ["DEBUG"] = "0"
+# Tests sweep when they mean to.
+os.environ["SWEEP_SECONDS"] = "0"
+for _name in ("OPENAI", "ANTHROPIC", "GOOGLE", "GROK", "DEEPSEEK", "LLAMA"):
+    os.environ.pop(f"{_name}_API_KEY", None)
+    os.environ.pop(f"{_name}_BASE_URL", None)

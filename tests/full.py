@@ -1,0 +1,42 @@
+"""A workspace with at least one row in every tenant table, each foreign key filled."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from billing import ledger
+from conversations import admission
+from conversations.asks import Ask
+from conversations.models import Agent, Conversation, Message, MessageFeedback
+from conversations.settling import settle
+from llm.models import LLM
+from tests.conversations.calling import sent
+from tests.people import Person, fund
+
+
+def fill(person: Person, llm: LLM) -> Conversation:
+    """An agent's conversation with one answer: charged in full, over its hold, refunded in part, praised, and asked for
+    with an idempotency key."""
+    fund(person.workspace, "1")
+    agent = Agent.objects.create(
+        workspace=person.workspace, name="Helper", llm=llm, is_default=True, created_by=person.user
+    )
+    conversation = Conversation.objects.create(workspace=person.workspace, user=person.user, agent=agent, title="First")
+    admitted = admission.admit(
+        user=person.user,
+        workspace=person.workspace,
+        membership=person.membership,
+        conversation_id=conversation.pk,
+        ask=Ask(content="Hello", max_tokens=100),
+        idempotency_key="key-1",
+    )
+    message = settle(
+        workspace_id=person.workspace.pk,
+        message_id=admitted.answer.pk,
+        outcome=sent(usage={"input": 1000, "output": 100}),
+    )
+    (charge,) = message.billing_events
+    ledger.refund(original=charge, amount=Decimal("0.00001"), reference="r", description="Sorry", actor=person.user)
+    MessageFeedback.objects.create(workspace=person.workspace, message=message, user=person.user, stars=5)
+    assert Message.objects.filter(workspace=person.workspace).count() == 2
+    return conversation

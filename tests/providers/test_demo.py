@@ -1,0 +1,109 @@
+"""The demo provider: the contract, kept without a network."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llm.providers.demo import DemoProvider, demo_answer, example
+from llm.types import CallRequest, CallResult, ChatMessage, Credentials, Image, StreamEvent, TextDelta, ToolCall, Usage
+from tests.providers.calling import request
+
+NOBODY = Credentials("demo", "")
+WEATHER = {
+    "name": "weather",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+}
+
+
+def streamed(call: CallRequest) -> list[StreamEvent]:
+    async def run() -> list[StreamEvent]:
+        return [event async for event in DemoProvider(delay=0).stream(call, NOBODY)]
+
+    return asyncio.run(run())
+
+
+def test_it_says_what_it_is() -> None:
+    result = asyncio.run(DemoProvider().complete(request("What is the capital of Peru?"), NOBODY))
+    text = "This is the demo provider: no model was called. You wrote: What is the capital of Peru?"
+    assert result == CallResult(text, "stop", Usage(input=7, output=22), (), "demo", 200)
+
+
+def test_it_streams_word_by_word() -> None:
+    events = streamed(request("Hi"))
+    assert [event.text for event in events if isinstance(event, TextDelta)] == [
+        "This",
+        " is",
+        " the",
+        " demo",
+        " provider:",
+        " no",
+        " model",
+        " was",
+        " called.",
+        " You",
+        " wrote:",
+        " Hi",
+    ]
+    assert events[-1] == demo_answer(request("Hi"))
+
+
+def test_it_keeps_to_max_tokens() -> None:
+    result = demo_answer(request("Hi", max_tokens=3))
+    assert (result.text, result.finish_reason) == ("This is the ", "length")
+    assert result.usage == Usage(input=1, output=3)
+
+
+def test_every_part_of_the_prompt_counts() -> None:
+    image = Image("image/png", b"x", 1, 1)
+    calls = (ToolCall("1", "abcd", "{}"),)
+    turns = (
+        ChatMessage("user", "12345678", images=(image,)),
+        ChatMessage("assistant", "", tool_calls=calls),
+        ChatMessage("tool", "1234", tool_call_id="1"),
+    )
+    result = demo_answer(request(messages=turns, system="1234"))
+    assert result.usage is not None
+    assert result.usage.total_input == 1 + 2 + 256 + 2 + 1
+    assert "The tool returned: 1234" in result.text
+
+
+def test_it_calls_a_tool_when_it_must() -> None:
+    result = demo_answer(request(tools=(WEATHER,), tool_choice="required"))
+    assert result.finish_reason == "tool_calls"
+    assert result.tool_calls == (ToolCall("call_demo_1", "weather", '{"city": "demo"}'),)
+    assert demo_answer(request(tools=(WEATHER,))).tool_calls == ()
+    answered = (*request().messages, ChatMessage("tool", "rain", tool_call_id="call_demo_1"))
+    assert demo_answer(request(messages=answered, tools=(WEATHER,), tool_choice="required")).tool_calls == ()
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "integer"}}, "required": ["a", "b"]},
+        {"type": "array", "items": {"type": "number"}, "minItems": 2},
+        {"enum": ["x", "y"]},
+        {"anyOf": [{"type": "null"}, {"type": "string"}]},
+        {"type": ["boolean", "null"]},
+        {"const": 5},
+    ],
+)
+def test_structured_output_satisfies_the_schema(schema: dict[str, Any]) -> None:
+    jsonschema.validate(example(schema), schema)
+
+
+@given(content=st.text(max_size=300), max_tokens=st.integers(1, 80))
+def test_the_stream_adds_up_to_the_plain_answer(content: str, max_tokens: int) -> None:
+    call = request(content, max_tokens=max_tokens)
+    plain = demo_answer(call)
+    events = streamed(call)
+    assert "".join(event.text for event in events if isinstance(event, TextDelta)) == plain.text
+    assert events[-1] == plain
+    assert plain.usage is not None
+    assert plain.usage.output <= max_tokens
+    assert len(plain.text.encode()) <= 4 * max_tokens

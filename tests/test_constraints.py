@@ -1,0 +1,148 @@
+"""Each constraint of the schema bites: one forbidden row for every one of them, refused by the database by name."""
+
+from __future__ import annotations
+
+import pytest
+from django.apps import apps
+from django.db import IntegrityError, connection, models, transaction
+
+from llm.models import LLM
+from synapscale.common.models import TenantModel, new_id
+from tests.full import fill
+from tests.house import house
+from tests.people import Cast
+from tests.unguarded import run, unguarded
+from workspaces.models import UserVariable
+
+__all__ = ["house"]
+pytestmark = [pytest.mark.django_db, pytest.mark.fleet]
+OURS = [
+    model
+    for model in apps.get_models()
+    if model.__module__.split(".")[0] in {"workspaces", "llm", "billing", "conversations"}
+]
+
+# The smallest change to a sound database that each CHECK constraint forbids.
+FORBIDDEN: dict[str, str] = {
+    "wallets_held_not_negative": "UPDATE wallets SET held = -1",
+    "wallets_not_overdrawn": "UPDATE wallets SET held = balance + 1",
+    "wallets_credit_is_postpaid": "UPDATE wallets SET credit_limit = 1",
+    "wallets_bounded": "UPDATE wallets SET balance = 4000000000000000001",
+    "holds_amount_not_negative": "UPDATE holds SET amount = -1, state = 'held', charged = NULL, resolved_at = NULL",
+    "holds_charged_when_resolved": "UPDATE holds SET charged = amount + 1",
+    "holds_released_free": "UPDATE holds SET state = 'released', charged = 1",
+    "hold_incidents_amount_not_negative": "UPDATE hold_incidents SET amount = -1",
+    "billing_events_not_zero": "UPDATE billing_events SET amount_usd = 0, event_type = 'adjustment'",
+    "billing_events_sign": "UPDATE billing_events SET amount_usd = 1 WHERE event_type = 'usage'",
+    "billing_events_refund_of_what": "UPDATE billing_events SET original_id = NULL WHERE event_type = 'refund'",
+    "usage_logs_charge_has_event": "UPDATE usage_logs SET billing_event_id = NULL",
+    "usage_logs_cost_not_negative": "UPDATE usage_logs SET cost_usd = -1",
+    "message_feedbacks_stars": "UPDATE message_feedbacks SET stars = 6",
+    "message_feedbacks_not_empty": "UPDATE message_feedbacks SET stars = NULL",
+    "workspaces_cap_positive": "UPDATE workspaces SET max_tokens_cap = 0",
+    "user_variables_one_owner": "UPDATE user_variables SET user_id = NULL",
+    "llms_output_fits_context": "UPDATE llms SET max_output_tokens = context_window + 1",
+    "llm_prices_period": "UPDATE llm_prices SET effective_to = effective_from",
+    "llm_prices_not_negative": "UPDATE llm_prices SET output_usd_per_mtok = -1",
+}
+# More ways to break the ones with several legs.
+ALSO_FORBIDDEN = [
+    ("holds_charged_when_resolved", "UPDATE holds SET charged = -1"),
+    ("holds_charged_when_resolved", "UPDATE holds SET charged = NULL"),
+    ("holds_charged_when_resolved", "UPDATE holds SET resolved_at = NULL"),
+    ("holds_charged_when_resolved", "UPDATE holds SET state = 'held'"),
+    ("wallets_bounded", "UPDATE wallets SET mode = 'untracked', balance = -4000000000000000001"),
+    ("wallets_credit_is_postpaid", "UPDATE wallets SET mode = 'postpaid', credit_limit = -1, held = 0"),
+    ("wallets_credit_is_postpaid", "UPDATE wallets SET mode = 'postpaid', credit_limit = 4000000000000000001"),
+    ("wallets_not_overdrawn", "UPDATE wallets SET mode = 'postpaid', credit_limit = 5, held = balance + 6"),
+    ("billing_events_sign", "UPDATE billing_events SET amount_usd = -1 WHERE event_type = 'credit'"),
+    ("billing_events_sign", "UPDATE billing_events SET amount_usd = -1 WHERE event_type = 'refund'"),
+    ("usage_logs_charge_has_event", "UPDATE usage_logs SET charged_usd = 0"),
+    ("usage_logs_charge_has_event", "UPDATE usage_logs SET charged_usd = -1"),
+    ("message_feedbacks_stars", "UPDATE message_feedbacks SET stars = 0"),
+    (
+        "user_variables_one_owner",
+        "UPDATE user_variables SET workspace_id = (SELECT id FROM workspaces WHERE slug = 'acme')",
+    ),
+    ("llm_prices_not_negative", "UPDATE llm_prices SET cached_input_usd_per_mtok = -1"),
+    ("llm_prices_not_negative", "UPDATE llm_prices SET request_fee_usd = -1"),
+]
+
+
+@pytest.fixture
+def books(cast: Cast, llm: LLM) -> Cast:
+    fill(cast.alice, llm)
+    variable = UserVariable(user=cast.alice.user, category="general", name="x")
+    variable.set_value("secret")
+    variable.save()
+    return cast
+
+
+@pytest.mark.parametrize(("name", "sql"), [*FORBIDDEN.items(), *ALSO_FORBIDDEN])
+def test_a_check_constraint_bites(books: Cast, name: str, sql: str) -> None:
+    with unguarded(), pytest.raises(IntegrityError) as error, transaction.atomic():
+        run(sql)
+    assert name in str(error.value)
+
+
+def test_every_check_constraint_has_its_forbidden_row() -> None:
+    declared = {
+        constraint.name
+        for model in OURS
+        for constraint in model._meta.constraints
+        if isinstance(constraint, models.CheckConstraint)
+    }
+    assert declared == set(FORBIDDEN)
+
+
+# What of a row must differ for a copy of it to break this unique constraint and no other.
+DUPLICATES: dict[str, tuple[str, dict[str, str]]] = {
+    "wallets_one_per_workspace": ("wallets", {}),
+    "hold_incidents_once": ("hold_incidents", {}),
+    "billing_events_chain": ("billing_events", {"reference": "'other'", "hold_id": "NULL"}),
+    "billing_events_reference_once": ("billing_events", {"seq": "99", "hold_id": "NULL"}),
+    "billing_events_hold_charged_once": ("billing_events", {"reference": "'other'", "seq": "99"}),
+    "agents_one_default_per_workspace": ("agents", {}),
+    "messages_one_per_hold": ("messages", {}),
+    "usage_logs_once_per_attempt": ("usage_logs", {"billing_event_id": "NULL", "charged_usd": "0"}),
+    "usage_logs_event_once": ("usage_logs", {"attempt": "2"}),
+    "conversation_llms_once": ("conversation_llms", {}),
+    "message_feedbacks_once": ("message_feedbacks", {}),
+    "idempotency_keys_once": ("idempotency_keys", {}),
+}
+ONE = {"billing_events": "event_type = 'usage'", "messages": "role = 'assistant'", "wallets": "seq > 0"}
+
+
+@pytest.mark.parametrize("name", DUPLICATES)
+def test_a_unique_constraint_bites(books: Cast, name: str) -> None:
+    table, changes = DUPLICATES[name]
+    model = next(model for model in OURS if model._meta.db_table == table)
+    columns = [field.column for field in model._meta.concrete_fields]
+    new = new_id() if connection.vendor == "postgresql" else new_id().hex
+    values = [f"'{new}'" if column == "id" else changes.get(column, column) for column in columns]
+    source = f"FROM {table} WHERE {ONE.get(table, 'true')}"
+    copy = f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(values)} {source}"
+    with unguarded():
+        with pytest.raises(IntegrityError) as error, transaction.atomic():
+            run(copy)
+        constraint = next(one for one in model._meta.constraints if one.name == name)
+        if connection.vendor == "postgresql":
+            assert f'unique constraint "{name}"' in str(error.value)
+        else:
+            fields = [model._meta.get_field(field).column for field in constraint.fields]
+            named = ", ".join(f"{table}.{field}" for field in fields)
+            assert str(error.value) in {
+                f"UNIQUE constraint failed: {named}",
+                f"UNIQUE constraint failed: index '{name}'",
+            }
+
+
+def test_every_unique_constraint_of_a_tenant_table_has_its_duplicate() -> None:
+    declared = {
+        constraint.name
+        for model in OURS
+        if issubclass(model, TenantModel)
+        for constraint in model._meta.constraints
+        if isinstance(constraint, models.UniqueConstraint) and not constraint.name.endswith("_tenant_key")
+    }
+    assert declared == set(DUPLICATES)

@@ -1,0 +1,172 @@
+"""``setup`` and its companions on an installation of their own: from nothing, again, and when a step fails."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.installation import Installation, scratch
+from workspaces import tokens
+
+pytestmark = pytest.mark.timeout(600)
+STEPS = ["migrate", "seed models", "demo model", "trial workspace", "static files", "verify"]
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Installation, str]]:
+    with scratch(tmp_path_factory.mktemp("installed") / "it") as installation:
+        ended = installation.manage("setup", "--demo", "--address", "http://127.0.0.1:8000/")
+        assert ended.returncode == 0, ended.stderr
+        yield installation, ended.stdout
+
+
+@pytest.fixture
+def installed(once: tuple[Installation, str], tmp_path: Path) -> Iterator[Installation]:
+    """A copy, to do with as one likes."""
+    with scratch(tmp_path / "copy", like=once[0]) as installation:
+        yield installation
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Iterator[Installation]:
+    with scratch(tmp_path / "empty") as installation:
+        yield installation
+
+
+def trial_of(installation: Installation) -> dict[str, str]:
+    told: dict[str, str] = json.loads((installation.folder / "var" / "trial.json").read_text())
+    return told
+
+
+def steps(output: str) -> dict[str, str]:
+    """What each step said, without its time."""
+    found = re.findall(r"^\[(\d)/(\d)\] ([^:]+): (.*) \(\d+\.\d s\)$", output, re.MULTILINE)
+    assert [number for number, *_ in found] == [str(number) for number in range(1, len(found) + 1)]
+    assert {of for _, of, *_ in found} <= {str(len(found))}
+    return {name: said for _, _, name, said in found}
+
+
+def test_from_nothing_every_step_is_told(once: tuple[Installation, str]) -> None:
+    installation, output = once
+    told = steps(output)
+    assert list(told) == STEPS
+    assert re.fullmatch(r"\d+ migrations applied", told["migrate"])
+    assert told["seed models"] == "12 created, 0 updated, 0 prices superseded, 0 unchanged"
+    assert told["demo model"] == "created"
+    assert told["trial workspace"] == "workspace “demo”, user demo@synapscale.local"
+    assert told["verify"] == "5/5"
+    access = trial_of(installation)
+    assert f"http://127.0.0.1:8000/admin/   {access['email']} / {access['password']}" in output
+    assert f"curl -s http://127.0.0.1:8000/api/v1/conversations/{access['conversation_id']}/messages" in output
+    assert f"Authorization: Bearer {access['token']}" in output
+
+
+def test_again_it_finds_everything_there(installed: Installation) -> None:
+    before, access = installed.state(), trial_of(installed)
+    ended = installed.manage("setup", "--demo")
+    assert ended.returncode == 0, ended.stderr
+    told = steps(ended.stdout)
+    assert told["migrate"] == "nothing to do"
+    assert told["seed models"] == "0 created, 0 updated, 0 prices superseded, 12 unchanged"
+    assert told["demo model"] == "there already"
+    assert installed.state() == before
+    assert trial_of(installed) == access
+
+
+def fail_at(installation: Installation, step: str) -> None:
+    """Something is in the way of a step."""
+    var = installation.folder / "var"
+    if step == "migrate":
+        installation.sql("CREATE TABLE billing_events (in_the_way INTEGER)")
+    elif step == "trial workspace":
+        (var / "trial.json").unlink(missing_ok=True)
+        (var / "trial.json").mkdir(parents=True)
+    elif step == "static files":
+        var.mkdir(exist_ok=True)
+        (var / "static").write_text("not a folder")
+    elif step == "verify":
+        var.mkdir(exist_ok=True)
+        (var / "spool").write_text("not a folder")
+
+
+@pytest.mark.parametrize("step", ["migrate", "trial workspace", "verify"])
+def test_on_an_empty_database_a_failed_step_leaves_it_empty(empty: Installation, step: str) -> None:
+    fail_at(empty, step)
+    before = empty.state()
+    ended = empty.manage("setup", "--demo")
+    assert ended.returncode == 1
+    number = STEPS.index(step) + 1
+    assert f"step {number}/6 “{step}” failed: " in ended.stderr
+    assert ended.stderr.rstrip().endswith("The database is as it was before.")
+    assert "Traceback" not in ended.stderr
+    assert len(re.findall(r"^\[", ended.stdout, re.MULTILINE)) == number - 1
+    assert empty.state() == before
+    assert not list(empty.folder.glob("*.before-setup"))
+
+
+def test_on_one_in_use_a_failed_step_leaves_everything_as_it_was(installed: Installation) -> None:
+    """Also what earlier steps of this run had changed: here the catalogue, put back to its own description."""
+    folder = installed.folder / "var" / "static"
+    folder.rename(installed.folder / "var" / "elsewhere")
+    fail_at(installed, "static files")
+    installed.sql("UPDATE llms SET display_name = 'Renamed' WHERE provider = 'grok'")
+    before = installed.state()
+    ended = installed.manage("setup")
+    assert ended.returncode == 1
+    assert "[2/4] seed models: 0 created, 1 updated" in ended.stdout
+    assert "“static files” failed: " in ended.stderr
+    assert installed.state() == before
+
+
+def test_once_nothing_is_in_the_way_it_succeeds_without_a_trial(empty: Installation) -> None:
+    fail_at(empty, "migrate")
+    assert empty.manage("setup").returncode == 1
+    empty.sql("DROP TABLE billing_events")
+    ended = empty.manage("setup")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert list(steps(ended.stdout)) == ["migrate", "seed models", "static files", "verify"]
+    assert empty.state()["users"] == []
+
+
+# --- The other commands, as processes ---------------------------------------------------------------------------------
+
+
+def test_create_token_puts_only_the_token_on_stdout(installed: Installation) -> None:
+    ended = installed.manage("create_token", "--user", "demo@synapscale.local", "--workspace", "demo", "--name", "CI")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert tokens.is_well_formed(ended.stdout.removesuffix("\n"))
+    ended = installed.manage("create_token", "--user", "nobody@example.org", "--workspace", "demo", "--name", "CI")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == "CommandError: There is no active user nobody@example.org.\n"
+
+
+def test_top_up_ends_with_one_when_it_refuses(installed: Installation) -> None:
+    for said in ("credited 1.00", "was credited before, nothing done: 1.00"):
+        ended = installed.manage("top_up", "demo", "1", "--reference", "r")
+        assert (ended.returncode, ended.stdout) == (0, f"demo: {said} USD (r), balance 6.00 USD\n")
+    ended = installed.manage("top_up", "demo", "-1", "--reference", "s")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == "CommandError: A credit is more than 0 and at most 1000000.00 USD.\n"
+
+
+def test_a_message_from_end_to_end_and_the_books_after_it(installed: Installation) -> None:
+    ended = installed.manage("demo", "Hello")
+    assert ended.returncode == 0, ended.stderr
+    assert re.search(r"^balance  \$5\.00 before, \$4\.99\d+ after$", ended.stdout, re.MULTILINE)
+    for command in ("sweep_holds", "audit_ledger", "verify"):
+        ended = installed.manage(command)
+        assert (ended.returncode, ended.stderr) == (0, ""), command
+    assert ended.stdout.splitlines()[-1] == "verify: 5/5"
+
+
+def test_broken_books_end_with_one(installed: Installation) -> None:
+    installed.sql("UPDATE wallets SET held = 1")
+    ended = installed.manage("audit_ledger", "--json")
+    assert ended.returncode == 1
+    told = json.loads(ended.stdout)
+    assert told["clean"] is False
+    assert [finding["name"] for finding in told["findings"] if finding["count"]] == ["held"]
