@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -131,6 +133,17 @@ class Chat:
     def post(self, server: ServerProcess, *, key: str = "", **fields: Any) -> httpx2.Response:
         headers = {**self.person.headers, **({"Idempotency-Key": key} if key else {})}
         return httpx2.post(self.address(server), json={**self.body, **fields}, headers=headers, timeout=60)
+
+    @contextmanager
+    def half_open(self, server: ServerProcess) -> Iterator[None]:
+        """Post a message and hang up at the end of the block, without having read anything."""
+        body = json.dumps(self.body).encode()
+        headers = {"Host": "localhost", "Content-Type": "application/json", "Content-Length": str(len(body))}
+        lines = [f"{name}: {value}" for name, value in {**headers, **self.person.headers}.items()]
+        request = [f"POST {urlsplit(self.address(server)).path} HTTP/1.1", *lines, "", ""]
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as line:
+            line.sendall("\r\n".join(request).encode() + body)
+            yield
 
     def read_stream(self, server: ServerProcess, *, until: str) -> str:
         """Listen to a streamed answer until ``until`` has come, then hang up; what was heard."""

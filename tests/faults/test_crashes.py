@@ -101,13 +101,11 @@ def test_a_client_that_hangs_up_pays_for_the_whole_answer_and_finds_it(
 def test_a_client_that_hangs_up_before_a_plain_answer(
     start: Callable[..., ServerProcess], chat: Chat, provider: StandIn
 ) -> None:
-    import httpx2
-
     fund(chat.person.workspace, "1")
     provider.answer(text="Here it is.", wait=1, usage={"input": 10, "output": 3})
     server = start()
-    with pytest.raises(httpx2.ReadTimeout):
-        httpx2.post(chat.address(server), json=chat.body, headers=chat.person.headers, timeout=0.3)
+    with chat.half_open(server):
+        wait_for(lambda: provider.requests != [], "the call to reach the provider")
     wait_for(lambda: answer_of(chat).is_final, "the answer to be finished")
     assert (answer_of(chat).content, wallet_of(chat).balance) == ("Here it is.", Decimal("0.999984"))
 

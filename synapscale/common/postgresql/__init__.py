@@ -1,0 +1,1 @@
+"""A database engine for Django: its own for PostgreSQL, whose pool throws dead connections out at once."""
