@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from asgiref.sync import markcoroutinefunction
+from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest
 from rest_framework.request import Request
 from rest_framework.routers import SimpleRouter
@@ -29,6 +31,8 @@ class AsyncActionsMixin:
         return markcoroutinefunction(super().as_view(*args, **kwargs))  # type: ignore[misc]
 
     async def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        with suppress(RequestDataTooBig):  # raised again when it is parsed, and answered there
+            _ = request.body  # now: Django closes the file that it lies in when the client goes away
         work = asyncio.create_task(self._dispatch(request, *args, **kwargs))
         _unfinished.add(work)
         work.add_done_callback(_unfinished.discard)

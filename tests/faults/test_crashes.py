@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -108,6 +109,26 @@ def test_a_client_that_hangs_up_before_a_plain_answer(
         wait_for(lambda: provider.requests != [], "the call to reach the provider")
     wait_for(lambda: answer_of(chat).is_final, "the answer to be finished")
     assert (answer_of(chat).content, wallet_of(chat).balance) == ("Here it is.", Decimal("0.999984"))
+
+
+def test_clients_that_hang_up_at_once_leave_no_error_in_the_log(
+    start: Callable[..., ServerProcess], chat: Chat, provider: StandIn
+) -> None:
+    """Wherever the server is with them: each is answered for in full, or nothing happened."""
+    fund(chat.person.workspace, "1")
+    provider.answer(text="Here it is.", usage={"input": 10, "output": 3})
+    server = start()
+    for number in range(40):
+        with chat.half_open(server):
+            time.sleep(number / 4000)
+    assert chat.post(server).status_code == 201
+    server.stop()
+
+    assert "Traceback" not in server.log.read_text()
+    answers = Message.objects.filter(workspace=chat.person.workspace, role="assistant")
+    assert set(answers.values_list("status", flat=True)) == {"sent"}
+    assert wallet_of(chat).balance == 1 - answers.count() * Decimal("0.000016")
+    assert len(provider.requests) == answers.count()
 
 
 def test_a_deploy_waits_for_the_answers_under_way(
