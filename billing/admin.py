@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 
-from billing.models import BillingEvent, Hold, HoldIncident, Wallet
+from billing.models import BillingEvent, Hold, HoldIncident, TokenSpend, Wallet
 from synapscale.common.admin import TenantAdmin, ViewOnlyAdmin
 from synapscale.common.money import usd_text
 
@@ -26,7 +26,7 @@ class WalletAdmin(TenantAdmin):
     search_help_text = "An id or a workspace's slug."
     readonly_fields = ("workspace", "balance", "held", "available", "seq", "created_at")
     fields = (
-        "workspace", "mode", "status", "credit_limit", "markup_bps", "balance", "held", "available", "seq",
+        "workspace", "mode", "status", "credit_limit", "markup_bps", "own_key_fee_bps", "balance", "held", "available", "seq",
         "created_at",
     )  # fmt: skip
 
@@ -52,6 +52,15 @@ class HoldAdmin(ViewOnlyAdmin):
     list_select_related = ("workspace", "user")
     search_fields = ("workspace__slug", "user__email")
     search_help_text = "An id, a workspace's slug or a user's e-mail address."
+
+
+@admin.register(TokenSpend)
+class TokenSpendAdmin(ViewOnlyAdmin):
+    list_display = ("workspace", "access_token", "period_start", "spent", "held")
+    list_filter = ("period_start", "created_at")
+    list_select_related = ("workspace", "access_token")
+    search_fields = ("workspace__slug",)
+    search_help_text = "An id or a workspace's slug."
 
 
 @admin.register(HoldIncident)

@@ -39,6 +39,11 @@ class Wallet(TenantModel):
         validators=[MaxValueValidator(100_000)],
         help_text="Added to the provider's price, in hundredths of a percent (250 = 2.5 %).",
     )
+    own_key_fee_bps = models.PositiveIntegerField(
+        default=0,
+        validators=[MaxValueValidator(100_000)],
+        help_text="Platform fee of calls on own keys: this part of the provider's price, in hundredths of a percent.",
+    )
 
     class Meta:
         db_table = "wallets"
@@ -96,6 +101,14 @@ class Hold(TenantModel):
 
     wallet = TenantFK(Wallet, related_name="holds")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="holds", db_index=False)
+    access_token = models.ForeignKey(
+        "workspaces.AccessToken",
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_index=False,
+        help_text="The token whose spending limit it counts against, where it has one.",
+    )
     amount = UsdField(help_text="The most this call can be charged.")
     state = models.CharField(max_length=10, choices=State, default=State.HELD)
     is_dispatched = models.BooleanField(default=False, help_text="Whether the provider may have been called.")
@@ -130,6 +143,28 @@ class Hold(TenantModel):
 
     def __str__(self) -> str:
         return f"Hold of ${usd_text(self.amount)}, {self.state}"
+
+
+class TokenSpend(TenantModel):
+    """What the calls of an access token with a spending limit have cost in its present period, and what they reserve."""
+
+    access_token = models.ForeignKey(
+        "workspaces.AccessToken", on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    period_start = models.DateField(null=True, help_text="Of the period that ``spent`` is of; empty: it has no end.")
+    spent = UsdField(default=0)
+    held = UsdField(default=0)
+
+    class Meta:
+        db_table = "token_spends"
+        constraints = [
+            *TenantModel.Meta.constraints,
+            models.UniqueConstraint(fields=["workspace", "access_token"], name="token_spends_once"),
+            models.CheckConstraint(condition=Q(held__gte=0, spent__gte=0), name="token_spends_not_negative"),
+        ]
+
+    def __str__(self) -> str:
+        return f"${usd_text(self.spent)} of token {self.access_token_id}"
 
 
 class HoldIncident(TenantModel):

@@ -12,7 +12,7 @@ from billing.models import BillingEvent, Hold
 from llm.models import LLM, LLMPrice
 from synapscale.common.models import TenantFK, TenantModel
 from synapscale.common.money import UsdField
-from workspaces.models import User, Workspace
+from workspaces.models import AccessToken, User, Workspace
 
 TEMPERATURE = [MinValueValidator(0), MaxValueValidator(2)]
 
@@ -93,7 +93,14 @@ class Conversation(TenantModel):
 
     class Meta:
         db_table = "conversations"
-        constraints = [*TenantModel.Meta.constraints]
+        constraints = [
+            *TenantModel.Meta.constraints,
+            models.UniqueConstraint(
+                fields=["workspace", "user"],
+                condition=Q(kind="api", status="active"),
+                name="conversations_one_for_api_calls",
+            ),
+        ]
         indexes = [
             models.Index(fields=["workspace", "user", "-created_at", "-id"], name="conversations_by_user"),
             models.Index(fields=["workspace", "agent"], name="conversations_by_agent"),
@@ -153,6 +160,7 @@ class Message(TenantModel):
     error_code = models.CharField(max_length=60, blank=True)
     error_message = models.CharField(max_length=500, blank=True)
     attempt = models.PositiveSmallIntegerField(default=1)
+    metadata = models.JSONField(default=dict, blank=True, help_text="What the client noted with the question.")
     call = models.JSONField(
         default=dict, blank=True, editable=False, help_text="What metering needs to know of the provider call."
     )
@@ -208,6 +216,9 @@ class UsageLog(TenantModel):
     message = TenantFK(Message, related_name="usage_logs")
     attempt = models.PositiveSmallIntegerField(default=1)
     user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="usage_logs", db_index=False)
+    access_token = models.ForeignKey(
+        AccessToken, null=True, on_delete=models.PROTECT, related_name="usage_logs", db_index=False
+    )
     conversation = TenantFK(Conversation, related_name="usage_logs")
     llm = models.ForeignKey(LLM, on_delete=models.PROTECT, related_name="usage_logs", db_index=False)
     price = models.ForeignKey(LLMPrice, on_delete=models.PROTECT, related_name="usage_logs", db_index=False)
@@ -254,6 +265,7 @@ class UsageLog(TenantModel):
             models.Index(fields=["workspace", "conversation", "-created_at"], name="usage_logs_by_conversation"),
             models.Index(fields=["workspace", "user", "-created_at"], name="usage_logs_by_user"),
             models.Index(fields=["workspace", "llm", "-created_at"], name="usage_logs_by_llm"),
+            models.Index(fields=["workspace", "access_token", "-created_at"], name="usage_logs_by_token"),
         ]
 
     def __str__(self) -> str:

@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
-from llm.models import LLM, LLMPrice, PriceConflict
+from llm.models import LLM, LLMPrice, PriceConflict, ProviderConnection
 from synapscale.common.admin import OperatorAdmin, OperatorForm, ViewOnlyInline
 
 RATES = (
@@ -63,6 +63,20 @@ class LLMAdmin(OperatorAdmin):
         word = "Activated" if to else "Retired"
         LogEntry.objects.log_actions(str(request.user.pk), chosen, CHANGE, change_message=f"{word}.")
         messages.success(request, f"{word}: {chosen.update(is_active=to)}.")
+
+
+@admin.register(ProviderConnection)
+class ProviderConnectionAdmin(OperatorAdmin):
+    """Hosts that speak OpenAI's protocol. What is entered here is what the server may connect to, besides the vendors."""
+
+    list_display = ("slug", "name", "base_url", "allows_private_addresses", "is_active", "updated_at")
+    list_filter = ("is_active", "allows_private_addresses", "created_at")
+    search_fields = ("slug__istartswith", "name__istartswith")
+    search_help_text = "An id, or the beginning of a slug or a name."
+    readonly_fields = ("hint", "created_at", "updated_at")
+    fixed_fields = ("slug",)
+    add_fields = ("slug", "name", "base_url", "allows_private_addresses", "is_active")
+    fields = (*add_fields, "hint", "created_at", "updated_at")
 
 
 class LLMPriceForm(OperatorForm):

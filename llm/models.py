@@ -34,6 +34,7 @@ class ProviderName(models.TextChoices):
     GROK = "grok", "xAI Grok"
     DEEPSEEK = "deepseek", "DeepSeek"
     LLAMA = "llama", "Meta Llama"
+    PRIVATE = "private", "Private host"
     DEMO = "demo", "Demo (offline)"
 
 
@@ -71,11 +72,45 @@ class LLMManager(models.Manager.from_queryset(LLMQuerySet)):  # type: ignore[mis
         return llm
 
 
+class ProviderConnection(BaseModel):
+    """A host that speaks OpenAI's protocol and that an operator allowed: its models are called ``private/<slug>/<id>``."""
+
+    slug = models.SlugField(max_length=40, unique=True, help_text="Short name; part of its models' names, for good.")
+    name = models.CharField(max_length=100)
+    base_url = models.URLField(max_length=300, help_text="Up to and with the version, like https://host/v1.")
+    allows_private_addresses = models.BooleanField(
+        default=False,
+        help_text="The host may be in a private network, and may speak plain HTTP there. Link-local and metadata "
+        "addresses stay forbidden.",
+    )
+    ciphertext = models.BinaryField(null=True, editable=False)
+    key_id = models.CharField(max_length=50, blank=True, editable=False)
+    hint = models.CharField(max_length=8, blank=True, editable=False, help_text="The key's last four characters.")
+    is_active = models.BooleanField(default=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "provider_connections"
+        ordering = ["slug"]
+
+    def __str__(self) -> str:
+        return self.slug
+
+
 class LLM(BaseModel):
     """A model of a provider that conversations can use."""
 
     provider = models.CharField(max_length=20, choices=ProviderName.choices)
     name = models.CharField(max_length=200, help_text="The provider's own id of the model, sent with every call.")
+    connection = models.ForeignKey(
+        ProviderConnection,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="llms",
+        db_index=False,
+        help_text="The private host that serves it.",
+    )
     display_name = models.CharField(max_length=200)
     version = models.CharField(max_length=100, blank=True)
     context_window = models.PositiveIntegerField(help_text="Tokens of prompt and answer together.")
@@ -101,6 +136,11 @@ class LLM(BaseModel):
                 condition=Q(max_output_tokens__gte=1, max_output_tokens__lte=F("context_window")),
                 name="llms_output_fits_context",
             ),
+            models.CheckConstraint(
+                condition=Q(provider=ProviderName.PRIVATE, connection__isnull=False)
+                | (~Q(provider=ProviderName.PRIVATE) & Q(connection__isnull=True)),
+                name="llms_private_has_connection",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -108,6 +148,11 @@ class LLM(BaseModel):
 
     def natural_key(self) -> tuple[str, str]:
         return (self.provider, self.name)
+
+    @property
+    def upstream_name(self) -> str:
+        """The model's id as its host knows it."""
+        return self.name.partition("/")[2] if self.connection_id else self.name
 
     def price_at(self, at: datetime) -> LLMPrice:
         """The price valid at ``at`` (aware). Raises ``pricing.NoPrice`` when there is none."""

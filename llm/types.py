@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Protocol
 
@@ -52,6 +52,15 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class TextPart:
+    """A piece of text with a place of its own among others."""
+
+    text: str
+    cache: str = ""
+    """``5m`` or ``1h``: the prompt up to here is to be cached that long, where the vendor lets one say so."""
+
+
+@dataclass(frozen=True, slots=True)
 class Image:
     """An image for a vision model: raw bytes, never a URL, so that no provider or server fetches on a user's behalf."""
 
@@ -60,6 +69,19 @@ class Image:
     data: bytes = field(repr=False)
     width: int
     height: int
+    cache: str = ""
+    """As of ``TextPart``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thinking:
+    """A block of a model's thinking. Who gives a tool's result back must give the blocks before the call back with it,
+    unchanged: ``signature`` proves it to the vendor."""
+
+    text: str
+    signature: str = ""
+    redacted: str = ""
+    """The vendor's ciphertext, where it shows no text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +101,38 @@ class ChatMessage:
 
     role: str
     content: str = ""
+    """All of its text."""
     images: tuple[Image, ...] = ()
     tool_calls: tuple[ToolCall, ...] = ()
     """On an assistant turn: the calls it asked for."""
     tool_call_id: str = ""
     """On a tool turn: which call this answers."""
+    is_error: bool = False
+    """On a tool turn: the tool failed, and the content says how."""
+    parts: tuple[TextPart | Image, ...] = ()
+    """Text and images in the order in which they were written, where that was given; see ``of_parts``."""
+    thinking: tuple[Thinking, ...] = ()
+    """On an assistant turn: what it thought before."""
+    cache: str = ""
+    """As of ``TextPart``, after the last block of the turn, whatever that is."""
+
+    @classmethod
+    def of_parts(cls, role: str, parts: Iterable[TextPart | Image], **fields: Any) -> ChatMessage:
+        """A turn whose text and images stand in this order."""
+        ordered = tuple(parts)
+        return cls(
+            role=role,
+            content="\n\n".join(part.text for part in ordered if isinstance(part, TextPart)),
+            images=tuple(part for part in ordered if isinstance(part, Image)),
+            parts=ordered,
+            **fields,
+        )
+
+    @property
+    def ordered(self) -> tuple[TextPart | Image, ...]:
+        """Text and images in order; images first where no order was given. Without empty texts."""
+        parts = self.parts or (*self.images, TextPart(self.content))
+        return tuple(part for part in parts if isinstance(part, Image) or part.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +154,31 @@ class CallRequest:
     stop: tuple[str, ...] = ()
     is_reasoning: bool = False
     """Whether the model thinks before it answers: such models refuse a temperature at some vendors."""
+    system_parts: tuple[TextPart, ...] = ()
+    """``system`` in pieces, where it came in pieces: then ``system`` is all of them, joined."""
+    tools_cache: str = ""
+    """As of ``TextPart``, after the last tool."""
+    json_object: bool = False
+    """The answer is to be some JSON object, of no schema in particular."""
+    schema_name: str = ""
+    """What the client calls its ``response_schema``."""
+    parallel_tool_calls: bool | None = None
+    """False: at most one tool call at a time."""
+    top_p: float | None = None
+    top_k: int | None = None
+    seed: int | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    reasoning_effort: str = ""
+    """``none``, ``minimal``, ``low``, ``medium``, ``high``, ``xhigh`` or ``max``; ``""``: the vendor's default."""
+    thinking: str = ""
+    """``enabled``, ``adaptive`` or ``disabled``, as Anthropic has it; ``""``: the vendor's default."""
+    thinking_budget: int | None = None
+    """How many tokens it may think, with ``thinking`` enabled; less than ``max_tokens``, which includes them."""
+    shows_thinking: bool = False
+    """Whether the client wants to see the thinking, where the vendor shows it on request only."""
+    verbosity: str = ""
+    """``low``, ``medium`` or ``high``; ``""``: the vendor's default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +186,25 @@ class TextDelta:
     """A piece of the answer's text, in order."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkingDelta:
+    """A piece of the model's thinking, in order. A piece with a ``signature`` or ``redacted`` ends its block."""
+
+    text: str
+    signature: str = ""
+    redacted: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    """A piece of a tool call. ``id`` and ``name`` come with the first piece of their ``index`` (0, 1, …)."""
+
+    index: int
+    arguments: str = ""
+    id: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +225,12 @@ class CallResult:
     tool_calls: tuple[ToolCall, ...] = ()
     provider_request_id: str = ""
     status_code: int = 200
+    thinking: tuple[Thinking, ...] = ()
+    stop_sequence: str = ""
+    """Which of the request's ``stop`` ended the answer, where the vendor says."""
 
 
-StreamEvent = TextDelta | UsageSeen | CallResult
+StreamEvent = TextDelta | ThinkingDelta | ToolCallDelta | UsageSeen | CallResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +243,10 @@ class Credentials:
     """Empty means the vendor's own endpoint."""
     source: str = "global"
     """``user``, ``workspace`` or ``global``: whose key it is."""
+    hint: str = ""
+    """The last four characters of an own key, to tell its owner which it is."""
+    guard: str = ""
+    """For a host that is not a vendor's: ``public`` or ``private``, where its addresses may be (``llm.hosts``)."""
 
 
 class Provider(Protocol):
@@ -157,7 +257,15 @@ class Provider(Protocol):
         ...
 
     def stream(self, request: CallRequest, credentials: Credentials) -> AsyncIterator[StreamEvent]:
-        """Yield ``TextDelta``s as they come, any ``UsageSeen``, and one ``CallResult`` as the very last event."""
+        """Yield the pieces as they come, any ``UsageSeen``, and one ``CallResult`` as the very last event."""
+        ...
+
+    async def count_tokens(self, request: CallRequest, credentials: Credentials) -> int | None:
+        """How many tokens the prompt has by the vendor's own count; None where the vendor has no free way to tell."""
+        ...
+
+    async def list_models(self, credentials: Credentials) -> list[str]:
+        """The ids of the models that this key may call, sorted."""
         ...
 
     async def aclose(self) -> None:

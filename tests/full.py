@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from django.utils import timezone
+
 from billing import ledger
+from billing.models import TokenSpend
 from conversations import admission
 from conversations.asks import Ask
 from conversations.models import Agent, Conversation, Message, MessageFeedback
@@ -12,6 +15,7 @@ from conversations.settling import settle
 from llm.models import LLM
 from tests.conversations.calling import sent
 from tests.people import Person, fund
+from workspaces.models import AccessToken, RateBucket
 
 
 def fill(person: Person, llm: LLM) -> Conversation:
@@ -38,5 +42,11 @@ def fill(person: Person, llm: LLM) -> Conversation:
     (charge,) = message.billing_events
     ledger.refund(original=charge, amount=Decimal("0.00001"), reference="r", description="Sorry", actor=person.user)
     MessageFeedback.objects.create(workspace=person.workspace, message=message, user=person.user, stars=5)
+    token = AccessToken.objects.get(workspace=person.workspace, user=person.user)
+    TokenSpend.objects.create(workspace=person.workspace, access_token=token)
+    for owner in (token, None):
+        RateBucket.objects.create(
+            workspace=person.workspace, access_token=owner, requests_left=0, tokens_left=0, filled_at=timezone.now()
+        )
     assert Message.objects.filter(workspace=person.workspace).count() == 2
     return conversation

@@ -6,6 +6,7 @@ import pytest
 from django.apps import apps
 from django.db import IntegrityError, connection, models, transaction
 
+from conversations.models import Conversation
 from llm.models import LLM
 from synapscale.common.models import TenantModel, new_id
 from tests.full import fill
@@ -32,6 +33,7 @@ FORBIDDEN: dict[str, str] = {
     "holds_charged_when_resolved": "UPDATE holds SET charged = amount + 1",
     "holds_released_free": "UPDATE holds SET state = 'released', charged = 1",
     "hold_incidents_amount_not_negative": "UPDATE hold_incidents SET amount = -1",
+    "token_spends_not_negative": "UPDATE token_spends SET spent = -1",
     "billing_events_not_zero": "UPDATE billing_events SET amount_usd = 0, event_type = 'adjustment'",
     "billing_events_sign": "UPDATE billing_events SET amount_usd = 1 WHERE event_type = 'usage'",
     "billing_events_refund_of_what": "UPDATE billing_events SET original_id = NULL WHERE event_type = 'refund'",
@@ -41,6 +43,7 @@ FORBIDDEN: dict[str, str] = {
     "message_feedbacks_not_empty": "UPDATE message_feedbacks SET stars = NULL",
     "workspaces_cap_positive": "UPDATE workspaces SET max_tokens_cap = 0",
     "user_variables_one_owner": "UPDATE user_variables SET user_id = NULL",
+    "llms_private_has_connection": "UPDATE llms SET provider = 'private'",
     "llms_output_fits_context": "UPDATE llms SET max_output_tokens = context_window + 1",
     "llm_prices_period": "UPDATE llm_prices SET effective_to = effective_from",
     "llm_prices_not_negative": "UPDATE llm_prices SET output_usd_per_mtok = -1",
@@ -64,6 +67,7 @@ ALSO_FORBIDDEN = [
         "user_variables_one_owner",
         "UPDATE user_variables SET workspace_id = (SELECT id FROM workspaces WHERE slug = 'acme')",
     ),
+    ("token_spends_not_negative", "UPDATE token_spends SET held = -1"),
     ("llm_prices_not_negative", "UPDATE llm_prices SET cached_input_usd_per_mtok = -1"),
     ("llm_prices_not_negative", "UPDATE llm_prices SET request_fee_usd = -1"),
 ]
@@ -72,6 +76,7 @@ ALSO_FORBIDDEN = [
 @pytest.fixture
 def books(cast: Cast, llm: LLM) -> Cast:
     fill(cast.alice, llm)
+    Conversation.objects.create(workspace=cast.alice.workspace, user=cast.alice.user, kind=Conversation.Kind.API)
     variable = UserVariable(user=cast.alice.user, category="general", name="x")
     variable.set_value("secret")
     variable.save()
@@ -102,6 +107,10 @@ DUPLICATES: dict[str, tuple[str, dict[str, str]]] = {
     "billing_events_chain": ("billing_events", {"reference": "'other'", "hold_id": "NULL"}),
     "billing_events_reference_once": ("billing_events", {"seq": "99", "hold_id": "NULL"}),
     "billing_events_hold_charged_once": ("billing_events", {"reference": "'other'", "seq": "99"}),
+    "token_spends_once": ("token_spends", {}),
+    "rate_buckets_per_token": ("rate_buckets", {}),
+    "rate_buckets_per_workspace": ("rate_buckets", {}),
+    "conversations_one_for_api_calls": ("conversations", {}),
     "agents_one_default_per_workspace": ("agents", {}),
     "messages_one_per_hold": ("messages", {}),
     "usage_logs_once_per_attempt": ("usage_logs", {"billing_event_id": "NULL", "charged_usd": "0"}),
@@ -110,7 +119,17 @@ DUPLICATES: dict[str, tuple[str, dict[str, str]]] = {
     "message_feedbacks_once": ("message_feedbacks", {}),
     "idempotency_keys_once": ("idempotency_keys", {}),
 }
-ONE = {"billing_events": "event_type = 'usage'", "messages": "role = 'assistant'", "wallets": "seq > 0"}
+ONE = {
+    "billing_events_chain": "event_type = 'usage'",
+    "billing_events_reference_once": "event_type = 'usage'",
+    "billing_events_hold_charged_once": "event_type = 'usage'",
+    "messages_one_per_hold": "role = 'assistant'",
+    "wallets_one_per_workspace": "seq > 0",
+    "rate_buckets_per_token": "access_token_id IS NOT NULL",
+    "rate_buckets_per_workspace": "access_token_id IS NULL",
+    "conversations_one_for_api_calls": "kind = 'api'",
+}
+"""Which row to copy, where not any will do."""
 
 
 @pytest.mark.parametrize("name", DUPLICATES)
@@ -120,7 +139,7 @@ def test_a_unique_constraint_bites(books: Cast, name: str) -> None:
     columns = [field.column for field in model._meta.concrete_fields]
     new = new_id() if connection.vendor == "postgresql" else new_id().hex
     values = [f"'{new}'" if column == "id" else changes.get(column, column) for column in columns]
-    source = f"FROM {table} WHERE {ONE.get(table, 'true')}"
+    source = f"FROM {table} WHERE {ONE.get(name, 'true')}"
     copy = f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(values)} {source}"
     with unguarded():
         with pytest.raises(IntegrityError) as error, transaction.atomic():

@@ -53,6 +53,8 @@ def test_the_tenants_tables_are_these() -> None:
         "idempotency_keys",
         "message_feedbacks",
         "messages",
+        "rate_buckets",
+        "token_spends",
         "usage_logs",
         "wallets",
     }

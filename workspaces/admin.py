@@ -15,8 +15,8 @@ from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
 
-from synapscale.common.admin import OperatorAdmin, OperatorForm, PresentingInline
-from workspaces.models import AccessToken, Membership, User, UserVariable, Workspace
+from synapscale.common.admin import OperatorAdmin, OperatorForm, PresentingInline, ViewOnlyAdmin
+from workspaces.models import AccessToken, Membership, RateBucket, User, UserVariable, Workspace
 
 PRIVILEGES = ("is_staff", "is_superuser", "groups", "user_permissions")
 INLINE_MEMBERS = 100
@@ -264,3 +264,12 @@ class UserVariableAdmin(OperatorAdmin):
         if form.cleaned_data.get("value"):
             changed = [*{*changed, "key_id", "ciphertext", "hint", "updated_at"}]
         return changed
+
+
+@admin.register(RateBucket)
+class RateBucketAdmin(ViewOnlyAdmin):
+    list_display = ("filled_at", "workspace", "access_token", "requests_left", "tokens_left")
+    list_filter = ("created_at",)
+    list_select_related = ("workspace", "access_token")
+    search_fields = ("workspace__slug",)
+    search_help_text = "An id or a workspace's slug."

@@ -12,8 +12,13 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from synapscale.common.models import BaseModel
+from synapscale.common.models import BaseModel, TenantModel
+from synapscale.common.money import UsdField
 from workspaces import crypto, tokens
+
+
+def rate_field(help_text: str) -> models.PositiveIntegerField:
+    return models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)], help_text=help_text)
 
 
 class UserManager(BaseUserManager["User"]):
@@ -38,6 +43,10 @@ class User(AbstractBaseUser, PermissionsMixin, BaseModel):
     name = models.CharField(max_length=150, blank=True)
     is_active = models.BooleanField(default=True, help_text="Inactive users can neither sign in nor use their tokens.")
     is_staff = models.BooleanField(default=False, help_text="May sign in to the back office.")
+    allows_paid_fallback = models.BooleanField(
+        default=True,
+        help_text="Whether calls may run on the house's key, which is charged, where no own key is there for them.",
+    )
 
     objects: ClassVar[UserManager] = UserManager()
     USERNAME_FIELD = "email"
@@ -80,9 +89,16 @@ class Workspace(BaseModel):
     default_model = models.CharField(
         max_length=200, blank=True, help_text="“provider/name”, used where neither message nor agent names a model."
     )
+    fallback_models = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="Models to try next, in order, as “provider/name”, where the agent names none of its own.",
+    )
     max_tokens_cap = models.PositiveIntegerField(
         null=True, blank=True, validators=[MinValueValidator(1)], help_text="No answer may be longer, in tokens."
     )
+    requests_per_minute = rate_field("Calls of the whole workspace per minute; empty: as many as it likes.")
+    tokens_per_minute = rate_field("Tokens of the whole workspace per minute; empty: as many as it likes.")
     keeps_api_content = models.BooleanField(
         default=True, help_text="Whether one-shot API calls keep their prompts and answers."
     )
@@ -104,9 +120,10 @@ class Workspace(BaseModel):
         return self.status == self.Status.ACTIVE
 
     def clean(self) -> None:
-        names = self.allowed_models
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise ValidationError({"allowed_models": "Give a list of “provider/name”."})
+        for field in ("allowed_models", "fallback_models"):
+            names = getattr(self, field)
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                raise ValidationError({field: "Give a list of “provider/name”."})
 
     def allows(self, model: str) -> bool:
         """Whether ``provider/name`` may be called here."""
@@ -145,6 +162,27 @@ class Membership(BaseModel):
         return self.role != self.Role.VIEWER
 
 
+class Scope(models.TextChoices):
+    """What a token is good for, within what its user's role allows."""
+
+    CHAT = "chat", "Call models; keep conversations"
+    READ = "read", "Read everything but money and keys"
+    BILLING = "billing", "Read the wallet and the ledger"
+    KEYS = "keys", "Keep own provider keys, variables and access tokens"
+    ADMIN = "admin", "Keep agents, members and the workspace's rules and keys"
+
+
+class SpendPeriod(models.TextChoices):
+    FOREVER = "", "Never begins anew"
+    DAY = "day", "Every day"
+    WEEK = "week", "Every week, on Monday"
+    MONTH = "month", "Every month"
+
+
+def all_scopes() -> list[str]:
+    return list(Scope.values)
+
+
 class AccessToken(BaseModel):
     """A bearer token of one user for one workspace. Only its digest is stored."""
 
@@ -153,6 +191,21 @@ class AccessToken(BaseModel):
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="access_tokens")
     workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="access_tokens")
     name = models.CharField(max_length=100)
+    scopes = models.JSONField(default=all_scopes, help_text="chat, read, billing, keys, admin.")
+    allowed_models = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="Models that it may call, as “provider/name”. Empty: what the workspace may.",
+    )
+    requests_per_minute = rate_field("Calls per minute; empty: as many as the workspace may.")
+    tokens_per_minute = rate_field("Tokens per minute; empty: as many as the workspace may.")
+    spend_limit_usd = UsdField(null=True, blank=True, help_text="What its calls may cost, in USD; empty: no limit.")
+    spend_period = models.CharField(
+        max_length=10,
+        choices=SpendPeriod,
+        default=SpendPeriod.FOREVER,
+        help_text="How often the spending limit begins anew, by the clock of UTC.",
+    )
     prefix = models.CharField(max_length=8, editable=False, db_index=True)
     digest = models.CharField(max_length=64, unique=True, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
@@ -179,6 +232,10 @@ class AccessToken(BaseModel):
     def is_valid(self) -> bool:
         return self.revoked_at is None and (self.expires_at is None or self.expires_at > timezone.now())
 
+    def allows(self, model: str) -> bool:
+        """Whether ``provider/name`` may be called with it."""
+        return not self.allowed_models or model in self.allowed_models
+
     def touch(self) -> None:
         """Note the use, at most once a minute: the table is replicated, so it takes no hot writes."""
         now = timezone.now()
@@ -192,6 +249,7 @@ class UserVariable(BaseModel):
 
     class Category(models.TextChoices):
         API_KEY = "api_key", "Provider key"
+        SECRET = "secret", "Secret: never shown again"
         GENERAL = "general", "General"
 
     user = models.ForeignKey(User, null=True, blank=True, on_delete=models.CASCADE, related_name="variables")
@@ -239,3 +297,31 @@ class UserVariable(BaseModel):
     def get_value(self) -> str:
         """The secret in clear, for the length of a call. Raises ``crypto.CannotDecrypt``."""
         return crypto.decrypt(bytes(self.ciphertext), key_id=self.key_id, bound_to=self._bound_to)
+
+
+class RateBucket(TenantModel):
+    """What a token, or the workspace as a whole, may still use this minute: see ``workspaces.ratelimits``."""
+
+    access_token = models.ForeignKey(
+        AccessToken, null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    requests_left = models.BigIntegerField(help_text="In thousandths of a request.")
+    tokens_left = models.BigIntegerField(help_text="In thousandths of a token; below zero after a call that used more.")
+    filled_at = models.DateTimeField(help_text="On the database's clock.")
+
+    class Meta:
+        db_table = "rate_buckets"
+        constraints = [
+            *TenantModel.Meta.constraints,
+            models.UniqueConstraint(
+                fields=["workspace", "access_token"],
+                condition=Q(access_token__isnull=False),
+                name="rate_buckets_per_token",
+            ),
+            models.UniqueConstraint(
+                fields=["workspace"], condition=Q(access_token__isnull=True), name="rate_buckets_per_workspace"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"Rate of {self.access_token_id or self.workspace_id}"

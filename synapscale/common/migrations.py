@@ -47,6 +47,17 @@ def triggers(*, postgresql: str, sqlite: Iterable[str]) -> migrations.RunPython:
     return migrations.RunPython(forwards, migrations.RunPython.noop)
 
 
+def triggers_on_sqlite(*statements: str) -> migrations.RunPython:
+    """Create triggers again after SQLite has rebuilt their table to alter it; PostgreSQL has kept them."""
+
+    def forwards(apps: Any, schema_editor: Any) -> None:
+        if schema_editor.connection.vendor == "sqlite":
+            for statement in statements:
+                schema_editor.execute(statement)
+
+    return migrations.RunPython(forwards, migrations.RunPython.noop)
+
+
 def append_only(table: str) -> migrations.RunPython:
     """Forbid UPDATE and DELETE (and TRUNCATE) on ``table``: corrections are new rows."""
     return triggers(

@@ -18,7 +18,18 @@ from synapscale.common.models import TenantModel
 _fleet_wide: contextvars.ContextVar[bool] = contextvars.ContextVar("fleet_wide", default=False)
 
 
-CONTROL = frozenset({"users", "workspaces", "memberships", "access_tokens", "user_variables", "llms", "llm_prices"})
+CONTROL = frozenset(
+    {
+        "access_tokens",
+        "llm_prices",
+        "llms",
+        "memberships",
+        "provider_connections",
+        "user_variables",
+        "users",
+        "workspaces",
+    }
+)
 LOCAL = frozenset(
     {
         "auth_group",

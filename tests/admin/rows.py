@@ -11,21 +11,22 @@ from django.contrib.auth.models import Group
 from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from billing import ledger
-from billing.models import HoldIncident
+from billing.models import HoldIncident, TokenSpend
 from conversations import chat, settling
 from conversations.admission import Admitted
 from conversations.asks import Ask
 from conversations.models import Agent, Conversation, Message, MessageFeedback
 from conversations.outcomes import Outcome
-from llm.models import LLM
+from llm.models import LLM, ProviderConnection
 from llm.types import Usage
 from synapscale.common.models import TenantModel
 from synapscale.common.tenancy import fleet_wide
 from tests.catalogue import make_llm
 from tests.people import Person, fund, join, make_workspace
-from workspaces.models import AccessToken, UserVariable
+from workspaces.models import AccessToken, RateBucket, UserVariable
 
 SECRET = "sk-live-0123456789-very-secret-wxyz"
 CONTENT = "the answer nobody may read in a list"
@@ -126,7 +127,14 @@ def make_workplace(number: int) -> Person:
     )
     ledger.record_incident(hold=answer.hold, kind=HoldIncident.Kind.OVERRUN, amount=Decimal("0.5"), detail="")
     MessageFeedback.objects.create(workspace=workspace, message=answer, user=owner.user, thumb="up")
-    AccessToken.issue(user=owner.user, workspace=workspace, name=f"token {number}")
+    token, _ = AccessToken.issue(user=owner.user, workspace=workspace, name=f"token {number}")
+    TokenSpend.objects.create(workspace=workspace, access_token=token)
+    RateBucket.objects.create(
+        workspace=workspace, access_token=token, requests_left=0, tokens_left=0, filled_at=timezone.now()
+    )
+    ProviderConnection.objects.create(
+        slug=f"host-{number}", name=f"Host {number}", base_url="https://models.example/v1"
+    )
     Group.objects.create(name=f"group {number}")
     return owner
 

@@ -9,7 +9,7 @@ from django.apps import apps
 from django.contrib import admin
 from django.db.models import Model
 
-from billing.models import BillingEvent, Hold, HoldIncident, Wallet
+from billing.models import BillingEvent, Hold, HoldIncident, TokenSpend, Wallet
 from conversations.models import (
     Agent,
     Conversation,
@@ -19,16 +19,28 @@ from conversations.models import (
     MessageFeedback,
     UsageLog,
 )
-from llm.models import LLM, LLMPrice
+from llm.models import LLM, LLMPrice, ProviderConnection
 from synapscale.common.tenancy import fleet_wide
 from tests.admin.rows import CONTENT, SECRET, Office, make_workplace, newest, our_models
-from workspaces.models import AccessToken, Membership, User, UserVariable, Workspace
+from workspaces.models import AccessToken, Membership, RateBucket, User, UserVariable, Workspace
 
 READ_ONLY = [
-    BillingEvent, ConversationLLM, Hold, HoldIncident, IdempotencyKey, Message, MessageFeedback, UsageLog,
+    BillingEvent, ConversationLLM, Hold, HoldIncident, IdempotencyKey, Message, MessageFeedback, RateBucket, TokenSpend,
+    UsageLog,
 ]  # fmt: skip
-ADDABLE = [Agent, AccessToken, Conversation, LLM, LLMPrice, Membership, User, UserVariable, Workspace]
-KEPT = [*READ_ONLY, AccessToken, Agent, Conversation, LLM, LLMPrice, User, Wallet, Workspace]
+ADDABLE = [
+    Agent,
+    AccessToken,
+    Conversation,
+    LLM,
+    LLMPrice,
+    Membership,
+    ProviderConnection,
+    User,
+    UserVariable,
+    Workspace,
+]
+KEPT = [*READ_ONLY, AccessToken, Agent, Conversation, LLM, LLMPrice, ProviderConnection, User, Wallet, Workspace]
 """What no one can delete here."""
 
 models = pytest.mark.parametrize("model", our_models(), ids=lambda model: model._meta.label)
