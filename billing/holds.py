@@ -20,6 +20,7 @@ from synapscale.common import processes
 from synapscale.common.errors import Forbidden
 from synapscale.common.money import ZERO, usd
 from synapscale.common.tenancy import fleet_wide
+from workspaces.models import AccessToken
 
 
 class HoldGone(Exception):
@@ -36,13 +37,25 @@ def lease_end() -> Any:
     return ExpressionWrapper(Now() + lease, output_field=DateTimeField())
 
 
-def open_hold(*, wallet: Wallet, user_id: uuid.UUID, amount: Decimal) -> Hold:
-    """Insert the hold's row. The money itself is reserved by ``reserve``, last in the transaction."""
+def open_hold(
+    *,
+    wallet: Wallet,
+    user_id: uuid.UUID,
+    amount: Decimal,
+    access_token: AccessToken | None = None,
+    is_dispatched: bool = False,
+) -> Hold:
+    """Insert the hold's row. The money itself is reserved by ``reserve``, last in the transaction.
+
+    ``access_token`` is the one whose spending limit the call counts against.
+    """
     return Hold.objects.create(
         workspace_id=wallet.workspace_id,
         wallet=wallet,
         user_id=user_id,
+        access_token=access_token,
         amount=amount,
+        is_dispatched=is_dispatched,
         lease_until=lease_end(),
         owner=processes.own_identity(),
     )

@@ -7,34 +7,27 @@ and the question and the pending answer are saved, so a crash from now on leaves
 from __future__ import annotations
 
 import uuid
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from decimal import Decimal
 
-from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from billing import holds, ledger
+from billing import holds, ledger, spending
 from billing.models import Hold, Wallet
-from billing.policy import should_charge
-from conversations import prompts
 from conversations.asks import Ask
-from conversations.choices import Plan, choose
+from conversations.choices import Plan, choose, switched
 from conversations.models import Conversation, IdempotencyKey, Message
-from conversations.outcomes import CallTerms
-from llm import pricing
-from llm.errors import ProviderNotConfigured
-from llm.keys import credentials_for
-from llm.models import LLMPrice
-from llm.types import CallRequest, ChatMessage, Credentials
-from synapscale.common.errors import Conflict, Forbidden, InsufficientBalance, NotFound, Unprocessable
+from conversations.offers import IN_FLIGHT_RETRY_SECONDS, Asker, Offer, make_offer
+from llm.circuits import CIRCUITS
+from llm.types import CallRequest, Credentials
+from synapscale.common.errors import Conflict, Forbidden, InsufficientBalance, NotFound, Refusal, Unprocessable
 from synapscale.common.models import new_id
-from synapscale.common.money import ZERO, usd_text
-from workspaces.models import Membership, User, Workspace
+from synapscale.common.money import ZERO
+from workspaces import ratelimits
+from workspaces.models import AccessToken, Membership, User, Workspace
 
 _ATTEMPTS = 5
-IN_FLIGHT_RETRY_SECONDS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +38,12 @@ class Admitted:
     answer: Message
     request: CallRequest
     credentials: Credentials
+    plan: Plan
+    ask: Ask
+    asker: Asker
+    conversation: Conversation
+    rates: list[ratelimits.RateState] = field(default_factory=list)
+    """How the rate limits that apply stand after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,28 +58,33 @@ def admit(
     user: User,
     workspace: Workspace,
     membership: Membership,
-    conversation_id: uuid.UUID,
+    conversation_id: uuid.UUID | None,
     ask: Ask,
     idempotency_key: str = "",
+    access_token: AccessToken | None = None,
 ) -> Admitted | Known:
-    """Decide about a call and reserve its money. Raises a ``Refusal`` that changed nothing."""
+    """Decide about a call and reserve its money. Raises a ``Refusal`` that changed nothing.
+
+    Without a conversation the call goes to the one of the user's API calls.
+    """
+    asker = Asker(user, workspace, access_token)
     for _ in range(_ATTEMPTS):
         try:
             with transaction.atomic(durable=True):
-                return _admit(user, workspace, membership, conversation_id, ask, idempotency_key)
+                return _admit(asker, membership, conversation_id, ask, idempotency_key)
         except holds.WalletMoved:
             continue  # another call reserved in between: look at the balance again
     raise InsufficientBalance("The balance is taken by other calls at the moment.", retry_after=IN_FLIGHT_RETRY_SECONDS)
 
 
 def _admit(
-    user: User,
-    workspace: Workspace,
+    asker: Asker,
     membership: Membership,
-    conversation_id: uuid.UUID,
+    conversation_id: uuid.UUID | None,
     ask: Ask,
     idempotency_key: str,
 ) -> Admitted | Known:
+    user, workspace = asker.user, asker.workspace
     conversation = _conversation(user, workspace, conversation_id)
     if not membership.may_write:
         raise Forbidden("A viewer can't send messages.")
@@ -94,16 +98,7 @@ def _admit(
     if conversation.status == Conversation.Status.ARCHIVED:
         raise Conflict("The conversation is archived; set its status to active first.", code="conversation_archived")
 
-    plan = choose(ask=ask, conversation=conversation, workspace=workspace)
     now = timezone.now()
-    try:
-        price = plan.llm.price_at(now)
-    except pricing.NoPrice:
-        raise Unprocessable(f"{plan.llm} has no price at present, so it can't be called.", code="no_price") from None
-    try:
-        credentials = credentials_for(user=user, workspace=workspace, provider=plan.llm.provider)
-    except ProviderNotConfigured as error:
-        raise Unprocessable(error.message, code=error.code, status=error.http_status) from None
     question = Message(
         id=question_id,
         workspace=workspace,
@@ -113,25 +108,126 @@ def _admit(
         content=ask.content,
         attachments=ask.attachments,
         tool_call_id=ask.tool_call_id,
+        metadata=ask.metadata,
     )
-    request = _request(plan, conversation, question)
     wallet = ledger.wallet_of(workspace.pk)
-    is_charged = should_charge(user, workspace, credentials.source, wallet=wallet)
-    max_tokens, amount = _afford(wallet, price, request, plan, now) if is_charged else (request.max_tokens, ZERO)
-    request = replace(request, max_tokens=max_tokens)
+    offer = _best_offer(asker, ask, conversation, question, wallet, now)
+    rates = ratelimits.take(workspace=workspace, access_token=asker.access_token, tokens=offer.tokens)
+    offer = replace(offer, terms=replace(offer.terms, rate_tokens=offer.tokens if rates else 0))
 
-    hold = holds.open_hold(wallet=wallet, user_id=user.pk, amount=amount)
+    if not offer.terms.keeps_content:
+        question.content, question.attachments = "", []
     question.save()
-    answer = _pending_answer(answer_id, question, plan, price, now, hold, request, credentials, is_charged, wallet)
+    answer = Message(
+        id=answer_id,
+        workspace_id=workspace.pk,
+        conversation_id=conversation.pk,
+        user_id=user.pk,
+        role=Message.Role.ASSISTANT,
+        status=Message.Status.PENDING,
+        reply_to=question,
+    )
+    answer.hold = hold = place_hold(offer, asker=asker, wallet=wallet)
+    offer.on(answer)
     answer.save()
-    holds.reserve(wallet=wallet, amount=amount)  # last: the wallet's row is the one everybody wants
-    return Admitted(question=question, answer=answer, request=request, credentials=credentials)
+    reserve(offer, hold=hold, wallet=wallet)
+    return Admitted(
+        question=question,
+        answer=answer,
+        request=offer.request,
+        credentials=offer.credentials,
+        plan=offer.plan,
+        ask=ask,
+        asker=asker,
+        conversation=conversation,
+        rates=rates,
+    )
 
 
-def _conversation(user: User, workspace: Workspace, conversation_id: uuid.UUID) -> Conversation:
+def next_offer(
+    plan: Plan,
+    *,
+    asker: Asker,
+    ask: Ask,
+    conversation: Conversation,
+    question: Message,
+    wallet: Wallet,
+    now: datetime,
+    is_last_resort: bool,
+) -> Offer | None:
+    """The first of the plan's fallbacks that can be called now. Providers that keep failing are passed over; as a last
+    resort the first of them is taken all the same.
+    """
+    failing: Offer | None = None
+    for name in plan.fallbacks:
+        try:
+            other = switched(plan, name=name, ask=ask, workspace=asker.workspace, access_token=asker.access_token)
+            offer = make_offer(
+                plan=other, asker=asker, ask=ask, conversation=conversation, question=question, wallet=wallet, now=now
+            )
+        except Refusal:
+            continue  # not this one: no price, no key, not able to, too dear
+        if CIRCUITS.lets_through(offer.credentials):
+            return offer
+        failing = failing or offer
+    return failing if is_last_resort else None
+
+
+def place_hold(offer: Offer, *, asker: Asker, wallet: Wallet, is_dispatched: bool = False) -> Hold:
+    """Insert the hold's row; ``reserve`` takes the money, last in the transaction."""
+    token = asker.access_token
+    is_limited = token is not None and token.spend_limit_usd is not None and offer.amount != ZERO
+    return holds.open_hold(
+        wallet=wallet,
+        user_id=asker.user.pk,
+        amount=offer.amount,
+        access_token=token if is_limited else None,
+        is_dispatched=is_dispatched,
+    )
+
+
+def reserve(offer: Offer, *, hold: Hold, wallet: Wallet) -> None:
+    """Reserve the offer's worst case. Raises ``holds.WalletMoved`` when another call was faster."""
+    if hold.access_token is not None:
+        spending.reserve(hold.access_token, amount=offer.amount, at=offer.priced_at)
+    holds.reserve(wallet=wallet, amount=offer.amount)  # last: the wallet's row is the one everybody wants
+
+
+def _best_offer(
+    asker: Asker, ask: Ask, conversation: Conversation, question: Message, wallet: Wallet, now: datetime
+) -> Offer:
+    plan = choose(ask=ask, conversation=conversation, workspace=asker.workspace, access_token=asker.access_token)
+    first = make_offer(
+        plan=plan, asker=asker, ask=ask, conversation=conversation, question=question, wallet=wallet, now=now
+    )
+    if not plan.fallbacks or CIRCUITS.lets_through(first.credentials):
+        return first
+    other = next_offer(
+        plan,
+        asker=asker,
+        ask=ask,
+        conversation=conversation,
+        question=question,
+        wallet=wallet,
+        now=now,
+        is_last_resort=False,
+    )
+    return other or first
+
+
+def _conversation(user: User, workspace: Workspace, conversation_id: uuid.UUID | None) -> Conversation:
+    if conversation_id is None:
+        calls, _ = Conversation.objects.select_related("agent__llm__connection").get_or_create(
+            workspace=workspace,
+            user=user,
+            kind=Conversation.Kind.API,
+            status=Conversation.Status.ACTIVE,
+            defaults={"title": "API calls"},
+        )
+        return calls
     conversation = (
         Conversation.objects.visible_to(user=user, workspace=workspace)
-        .select_related("agent__llm")
+        .select_related("agent__llm__connection")
         .filter(pk=conversation_id)
         .first()
     )
@@ -144,16 +240,17 @@ def _remember(
     user: User, workspace: Workspace, key: str, ask: Ask, conversation: Conversation, answer_id: uuid.UUID
 ) -> Message | None:
     """Claim ``key`` for this request. The answer it already stands for, if any; 409 while that is not final."""
+    fingerprint = ask.fingerprint(conversation_id=conversation.pk)
     claimed, is_new = IdempotencyKey.objects.get_or_create(
         workspace=workspace,
         user=user,
         key=key,
         # The answer is inserted later in this transaction; its foreign key is checked at the commit.
-        defaults={"request_hash": ask.fingerprint(conversation_id=conversation.pk), "message_id": answer_id},
+        defaults={"request_hash": fingerprint, "message_id": answer_id},
     )
     if is_new:
         return None
-    if claimed.request_hash != ask.fingerprint(conversation_id=conversation.pk):
+    if claimed.request_hash != fingerprint:
         raise Unprocessable("This Idempotency-Key was used for another request.", code="idempotency_key_reused")
     answer = claimed.message
     assert answer is not None
@@ -165,108 +262,3 @@ def _remember(
             retry_after=IN_FLIGHT_RETRY_SECONDS,
         )
     return answer
-
-
-def _request(plan: Plan, conversation: Conversation, question: Message) -> CallRequest:
-    llm, turn = plan.llm, prompts.as_turn(question)
-    request = CallRequest(
-        model=llm.name,
-        messages=(turn,),
-        system=plan.system,
-        max_tokens=plan.max_tokens,
-        temperature=None if plan.temperature is None else float(plan.temperature),
-        tools=tuple(plan.tools),
-        tool_choice=plan.tool_choice,
-        response_schema=plan.response_schema,
-        stop=tuple(plan.stop),
-        is_reasoning=llm.supports_reasoning,
-    )
-    room = llm.context_window - prompts.estimated_tokens(request, llm=llm)
-    if room < 1:
-        raise Unprocessable("The message is longer than the model's context window.", code="context_length_exceeded")
-    max_tokens = min(plan.max_tokens, room)
-    earlier = prompts.history(conversation, llm)
-    if question.role == Message.Role.TOOL and not _answers_a_call(question, earlier):
-        raise Unprocessable(
-            "No tool call of this conversation has this id.",
-            code="unknown_tool_call",
-            details={"tool_call_id": [question.tool_call_id]},
-        )
-    kept = prompts.fitting(earlier, room=room - max_tokens, llm=llm)
-    return replace(request, messages=(*kept, turn), max_tokens=max_tokens)
-
-
-def _answers_a_call(question: Message, earlier: list[ChatMessage]) -> bool:
-    return any(call.id == question.tool_call_id for turn in earlier for call in turn.tool_calls)
-
-
-def _afford(wallet: Wallet, price: LLMPrice, request: CallRequest, plan: Plan, now: datetime) -> tuple[int, Decimal]:
-    """How long the answer may get and what to reserve for it: the balance decides the length, down to a floor."""
-    table, input_tokens = price.table, prompts.worst_case_tokens(request, llm=plan.llm)
-
-    def worst(max_tokens: int) -> Decimal:
-        cost = pricing.worst_case(table, input_tokens=input_tokens, max_output_tokens=max_tokens, at=now)
-        return pricing.with_markup(cost, basis_points=wallet.markup_bps)
-
-    def affordable(money: Decimal) -> int:
-        budget = pricing.without_markup(max(money, ZERO), basis_points=wallet.markup_bps)
-        return pricing.affordable_output_tokens(table, budget=budget, input_tokens=input_tokens, at=now)
-
-    needed = worst(request.max_tokens)
-    if needed <= wallet.available:
-        return request.max_tokens, needed
-    floor = min(settings.MIN_OUTPUT_TOKENS, request.max_tokens)
-    tokens = min(affordable(wallet.available), request.max_tokens)
-    if tokens >= floor:
-        return tokens, worst(tokens)
-    # Would it do once the calls under way are settled? Then it is worth another try, soon.
-    is_in_flight = affordable(wallet.available + wallet.held) >= floor
-    raise InsufficientBalance(
-        "The balance does not cover this call.",
-        details={
-            "needed": usd_text(needed),
-            "available": usd_text(max(wallet.available, ZERO)),
-            "held": usd_text(wallet.held),
-            "affordable_max_tokens": max(tokens, 0),
-            "reason": "in_flight_holds" if is_in_flight else "balance",
-        },
-        retry_after=IN_FLIGHT_RETRY_SECONDS if is_in_flight else None,
-    )
-
-
-def _pending_answer(
-    answer_id: uuid.UUID,
-    question: Message,
-    plan: Plan,
-    price: LLMPrice,
-    now: datetime,
-    hold: Hold,
-    request: CallRequest,
-    credentials: Credentials,
-    is_charged: bool,
-    wallet: Wallet,
-) -> Message:
-    terms = CallTerms(
-        key_source=credentials.source,
-        is_charged=is_charged,
-        markup_bps=wallet.markup_bps if is_charged else 0,
-        prompt_tokens=prompts.estimated_tokens(request, llm=plan.llm),
-        model_settings=plan.as_settings(max_tokens=request.max_tokens),
-    )
-    return Message(
-        id=answer_id,
-        workspace_id=question.workspace_id,
-        conversation_id=question.conversation_id,
-        user_id=question.user_id,
-        role=Message.Role.ASSISTANT,
-        status=Message.Status.PENDING,
-        reply_to=question,
-        llm=plan.llm,
-        price=price,
-        priced_at=now,
-        hold=hold,
-        model_used=str(plan.llm),
-        temperature=plan.temperature,
-        max_tokens=request.max_tokens,
-        call={"terms": asdict(terms)},
-    )

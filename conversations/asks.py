@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from typing import Any
+
+from llm.types import ChatMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,23 @@ class Ask:
     response_schema: dict[str, Any] | None = None
     stop: list[str] | None = None
     tool_call_id: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
+    """Noted on the question, for the client's own use."""
+    turns: tuple[ChatMessage, ...] | None = None
+    """The whole prompt, for a call that brings its own: exactly this is sent, and neither history nor agent is added.
+    ``content`` and the rest are what is kept of it as the question."""
+    system: str = ""
+    """The instructions that come with ``turns``."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields of ``llm.types.CallRequest`` that come with ``turns``, like ``seed``."""
+    provider: str = ""
+    """Only a model of this provider may answer."""
+    key_source: str = ""
+    """``user`` or ``workspace``: the call runs on that key or not at all."""
+
+    @property
+    def is_one_shot(self) -> bool:
+        return self.turns is not None
 
     def fingerprint(self, *, conversation_id: Any) -> str:
         """SHA-256 of what is asked and where. Whether the answer is streamed does not matter to what is asked."""

@@ -14,6 +14,7 @@ from django.db import connection
 
 from conversations.metering import cost_of_call
 from conversations.models import UsageLog
+from conversations.pay import due_of
 from llm import pricing
 from llm.types import Usage
 from synapscale.common.money import ZERO
@@ -86,7 +87,7 @@ _SQL: list[tuple[str, str, str]] = [
         "hold_charge",
         "a resolved hold was charged what its event says, an open one nothing",
         """SELECT h.id FROM holds h LEFT JOIN billing_events e
-               ON e.workspace_id = h.workspace_id AND e.hold_id = h.id AND e.event_type = 'usage'
+               ON e.workspace_id = h.workspace_id AND e.hold_id = h.id AND e.event_type IN ('usage', 'fee')
            WHERE (h.state = 'held' AND e.id IS NOT NULL)
                OR (h.state <> 'held' AND COALESCE(h.charged, -1) <> -COALESCE(e.amount_usd, 0))""",
     ),
@@ -97,11 +98,12 @@ _SQL: list[tuple[str, str, str]] = [
     ),
     (
         "hold_message",
-        "an open hold has a pending answer, a resolved one a final answer or none",
+        "an open hold has a pending answer, a settled one a final answer, or the usage log of an attempt before it",
         """SELECT h.id FROM holds h LEFT JOIN messages m ON m.workspace_id = h.workspace_id AND m.hold_id = h.id
            WHERE (h.state = 'held' AND (m.id IS NULL OR m.status NOT IN ('pending', 'streaming')))
                OR (h.state <> 'held' AND m.status IN ('pending', 'streaming'))
-               OR (h.state = 'settled' AND m.id IS NULL)""",
+               OR (h.state = 'settled' AND m.id IS NULL AND NOT EXISTS (
+                   SELECT 1 FROM usage_logs u WHERE u.workspace_id = h.workspace_id AND u.hold_id = h.id))""",
     ),
     (
         "hold_lease",
@@ -127,16 +129,25 @@ _SQL: list[tuple[str, str, str]] = [
         """SELECT u.id FROM usage_logs u LEFT JOIN billing_events e ON e.id = u.billing_event_id
            WHERE (u.charged_usd <> 0 AND e.id IS NULL)
                OR (e.id IS NOT NULL AND (e.workspace_id <> u.workspace_id OR e.amount_usd <> -u.charged_usd
-                   OR e.event_type <> 'usage'
+                   OR e.event_type <> CASE u.key_source WHEN 'global' THEN 'usage' ELSE 'fee' END
                    OR COALESCE(CAST(e.hold_id AS TEXT), '') <> COALESCE(CAST(u.hold_id AS TEXT), '')))""",
     ),
     (
         "event_usage",
-        "a usage event belongs to exactly one usage log",
+        "a charge of a call belongs to exactly one usage log",
         """SELECT e.id FROM billing_events e LEFT JOIN (
                SELECT workspace_id, billing_event_id, COUNT(*) AS n FROM usage_logs GROUP BY 1, 2
            ) u ON u.workspace_id = e.workspace_id AND u.billing_event_id = e.id
-           WHERE e.event_type = 'usage' AND COALESCE(u.n, 0) <> 1""",
+           WHERE (e.event_type = 'usage' OR (e.event_type = 'fee' AND e.hold_id IS NOT NULL))
+               AND COALESCE(u.n, 0) <> 1""",
+    ),
+    (
+        "token_spend",
+        "what a token's limit holds is the sum of its open holds",
+        """SELECT t.id FROM token_spends t LEFT JOIN (
+               SELECT workspace_id, access_token_id, SUM(amount) AS total FROM holds WHERE state = 'held' GROUP BY 1, 2
+           ) h ON h.workspace_id = t.workspace_id AND h.access_token_id = t.access_token_id
+           WHERE t.held <> COALESCE(h.total, 0)""",
     ),
     (
         "refunds",
@@ -184,7 +195,9 @@ _SQL: list[tuple[str, str, str]] = [
                OR c.id IS NULL OR c.workspace_id <> u.workspace_id
                OR (u.hold_id IS NOT NULL AND (h.id IS NULL OR h.workspace_id <> u.workspace_id
                    OR w.id IS NULL OR w.workspace_id <> u.workspace_id))
-               OR COALESCE(CAST(m.hold_id AS TEXT), '') <> COALESCE(CAST(u.hold_id AS TEXT), '')""",
+               OR u.attempt > m.attempt
+               OR (u.attempt = m.attempt
+                   AND COALESCE(CAST(m.hold_id AS TEXT), '') <> COALESCE(CAST(u.hold_id AS TEXT), ''))""",
     ),
     (
         "idempotency",
@@ -245,7 +258,7 @@ def _wrong_costs() -> Iterator[str]:
             reasoning=log.reasoning_tokens,
         )
         cost = cost_of_call(prices[log.price_id], usage, at=log.priced_at, status=log.status)
-        due = pricing.with_markup(cost, basis_points=log.markup_bps)
+        due = due_of(cost, key_source=log.key_source, basis_points=log.markup_bps)
         limit = log.hold.amount if log.hold else due
         # A hold of nothing is a call that is not charged.
         is_right = log.charged_usd == min(due, limit) if log.hold else ZERO <= log.charged_usd <= due

@@ -1,16 +1,14 @@
 """A provider call under way.
 
 It belongs to the server, not to the client that asked: it runs in a task of its own, so a client that goes away neither
-stops the answer nor its charge. While it waits it holds no thread and no database connection. Every couple of seconds the
-text so far is saved and the lease renewed, so a crash loses at most that much.
+stops the answer nor its charge, unless the endpoint stops it. While it waits it holds no thread and no database
+connection. Every couple of seconds the text so far is saved and the lease renewed, so a crash loses at most that much.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import math
 import random
 import time
 from collections.abc import AsyncIterator
@@ -23,12 +21,12 @@ from django.utils import timezone
 
 from billing import holds
 from conversations.admission import Admitted
+from conversations.fallbacks import fall_back
 from conversations.models import Message
 from conversations.outcomes import Outcome
 from conversations.settling import settle_spooled
-from llm import client
-from llm.errors import ProviderError
-from llm.types import CallResult, TextDelta, Usage, UsageSeen
+from conversations.tries import Piece, Try
+from llm.types import TextDelta
 from synapscale.common.db import in_db
 
 logger = logging.getLogger(__name__)
@@ -43,19 +41,24 @@ class Unsettled(Exception):
 
 
 class Call:
-    """One admitted call. ``run`` makes it; any number of clients listen with ``text`` or wait for ``outcome``."""
+    """One admitted call. ``run`` makes it; any number of clients listen with ``pieces`` or wait for ``outcome``."""
 
     def __init__(self, admitted: Admitted, *, streams: bool) -> None:
         self.admitted = admitted
-        self.answer = admitted.answer
         self.streams = streams
-        self._parts: list[str] = []
         self._changed = asyncio.Event()
-        self._saved_parts = 0
-        self._seen_usage: Usage | None = None
-        self._started = time.monotonic()
-        self._first_token_ms: int | None = None
+        self._saved_bytes = 0
+        self._try = self._next_try()
+        self._is_stopped = False
+        # A checkpoint and a change of models never overlap: the one renews the hold that the other gives up.
+        self._hold_in_use = asyncio.Lock()
         self._task: asyncio.Task[tuple[Message, Outcome]] | None = None
+        self._maker: asyncio.Task[Outcome] | None = None
+
+    @property
+    def answer(self) -> Message:
+        """The pending answer, as the model at work was admitted for it."""
+        return self.admitted.answer
 
     def start(self) -> None:
         """Run in a task of the server's, kept until it ends."""
@@ -64,23 +67,31 @@ class Call:
         self._task.add_done_callback(_running.discard)
         self._task.add_done_callback(lambda _: self._changed.set())
 
+    def stop(self) -> None:
+        """End the call at the provider; what has arrived is settled. Nothing, when it has ended already."""
+        self._is_stopped = True
+        if self._maker is not None and not self._maker.done():
+            self._maker.cancel()
+
     async def outcome(self) -> tuple[Message, Outcome]:
         """The settled message and how the call ended. Being cancelled here does not cancel the call."""
         assert self._task is not None
         return await asyncio.shield(self._task)
 
-    async def text(self) -> AsyncIterator[str]:
-        """The answer's text as it comes, from its beginning; "" from time to time when nothing new has come.
+    async def pieces(self) -> AsyncIterator[list[Piece]]:
+        """What the model writes, as it comes, from its beginning; an empty list from time to time when nothing has come.
 
-        A slow listener holds nobody up: it gets what has gathered in one piece.
+        A slow listener holds nobody up: it gets what has gathered in one list. The model at work can change only before
+        the first piece.
         """
         assert self._task is not None
         position = 0
         while True:
             is_done = self._task.done()
-            if position < len(self._parts):
-                gathered = "".join(self._parts[position:])
-                position = len(self._parts)
+            pieces = self._try.pieces
+            if position < len(pieces):
+                gathered = pieces[position:]
+                position += len(gathered)
                 yield gathered
             elif is_done:
                 return
@@ -89,23 +100,51 @@ class Call:
                 try:
                     await asyncio.wait_for(self._changed.wait(), timeout=10)
                 except TimeoutError:
-                    yield ""
+                    yield []
+
+    async def text(self) -> AsyncIterator[str]:
+        """The answer's text alone; "" from time to time when nothing new has come."""
+        async for pieces in self.pieces():
+            text = "".join(piece.text for piece in pieces if isinstance(piece, TextDelta))
+            if text or not pieces:
+                yield text
+
+    async def first_piece(self, *, seconds: float) -> None:
+        """Wait until the first piece has come, the call has ended, or the time is over."""
+        assert self._task is not None
+        deadline = time.monotonic() + seconds
+        while not self._try.pieces and not self._task.done() and (left := deadline - time.monotonic()) > 0:
+            self._changed.clear()
+            try:
+                await asyncio.wait_for(self._changed.wait(), timeout=left)
+            except TimeoutError:
+                return
+
+    @property
+    def has_ended(self) -> bool:
+        assert self._task is not None
+        return self._task.done()
 
     async def _run(self) -> tuple[Message, Outcome]:
         try:
             await self._in_db_patiently(self._dispatch)
         except holds.HoldGone:  # admitted, but its lease ran out before it could start
-            outcome = self._taken_away()
+            outcome = self._try.taken_away()
             return await self._in_db_patiently(self._settle, outcome), outcome
         # A renewal that fails cancels the call: without its hold it may not go on.
         keeper = asyncio.create_task(self._keep_lease())
-        maker = asyncio.create_task(self._make())
+        self._maker = maker = asyncio.create_task(self._make())
+        if self._is_stopped:
+            maker.cancel()
         try:
             await asyncio.wait({keeper, maker}, return_when=asyncio.FIRST_COMPLETED)
             if not maker.done():
                 maker.cancel()
                 await asyncio.wait({maker})
-            outcome = self._taken_away() if maker.cancelled() else maker.result()
+            if not maker.cancelled():
+                outcome = maker.result()
+            else:
+                outcome = self._try.stopped() if self._is_stopped else self._try.taken_away()
             # The keeper goes on until the answer is settled: the lease must not run out while the database is away.
             message = await self._in_db_patiently(self._settle, outcome)
         except asyncio.CancelledError:
@@ -117,94 +156,34 @@ class Call:
         return message, outcome
 
     async def _make(self) -> Outcome:
-        """Call the provider; every way it can end is an Outcome."""
-        request, credentials = self.admitted.request, self.admitted.credentials
-        try:
-            if not self.streams:
-                result = await client.complete(request, credentials)
-                self._take(result.text)
-                return self._finished(result)
-            async with contextlib.aclosing(client.stream(request, credentials)) as events:  # type: ignore[type-var]
-                async for event in events:
-                    if isinstance(event, TextDelta):
-                        self._take(event.text)
-                    elif isinstance(event, UsageSeen):
-                        self._seen_usage = event.usage
-                    else:
-                        return self._finished(event)
-            raise ProviderError("The provider's answer had no end.", provider=credentials.provider)
-        except ProviderError as error:
-            return self._failed(error)
-        except Exception as error:
-            # A bug of ours in an adapter: the customer's money must not stay held because of it.
-            logger.exception("call %s failed unexpectedly", self.answer.pk)
-            return self._failed(ProviderError(provider=credentials.provider), detail=type(error).__name__)
+        """Call one model after another until one has answered or none is left."""
+        while True:
+            outcome = await self._try.run(has_another=bool(self.admitted.plan.fallbacks))
+            if not self._try.may_be_followed:
+                return outcome
+            async with self._hold_in_use:
+                following = await self._in_db_patiently(fall_back, self.admitted, outcome)
+            if following is None:
+                return outcome
+            logger.warning("call %s goes on with %s", self.answer.pk, following.plan.llm)
+            self.admitted = following
+            self._saved_bytes = 0
+            self._try = self._next_try()
 
-    def _take(self, text: str) -> None:
-        # PostgreSQL stores neither NUL nor lone surrogates.
-        text = text.replace("\x00", "").encode("utf-8", "replace").decode()
-        if not text:
-            return
-        if self._first_token_ms is None:
-            self._first_token_ms = self._elapsed_ms()
-        self._parts.append(text)
-        self._changed.set()
-
-    def _elapsed_ms(self) -> int:
-        return int((time.monotonic() - self._started) * 1000)
-
-    def _finished(self, result: CallResult) -> Outcome:
-        return Outcome(
-            status=Message.Status.SENT,
-            content="".join(self._parts),
-            tool_calls=result.tool_calls,
-            finish_reason=result.finish_reason,
-            usage=result.usage,
-            seen_usage=self._seen_usage,
-            status_code=result.status_code,
-            provider_request_id=result.provider_request_id,
-            latency_ms=self._elapsed_ms(),
-            time_to_first_token_ms=self._first_token_ms,
-        )
-
-    def _failed(self, error: ProviderError, *, detail: str = "") -> Outcome:
-        content = "".join(self._parts)
-        logger.warning("call %s to %s failed: %s %s", self.answer.pk, error.provider, error.code, detail)
-        return Outcome(
-            status=Message.Status.INTERRUPTED if content else Message.Status.ERROR,
-            content=content,
-            seen_usage=self._seen_usage,
-            error_code=error.code,
-            error_message=error.message,
-            status_code=error.status_code,
-            provider_request_id=error.provider_request_id,
-            latency_ms=self._elapsed_ms(),
-            time_to_first_token_ms=self._first_token_ms,
-            http_status=error.http_status,
-            retry_after=None if error.retry_after is None else math.ceil(error.retry_after),
-        )
-
-    def _taken_away(self) -> Outcome:
-        """The sweeper finished this call in the meantime; settling will find it final."""
-        content = "".join(self._parts)
-        return Outcome(
-            status=Message.Status.INTERRUPTED if content else Message.Status.ERROR,
-            content=content,
-            error_code="interrupted",
-            error_message="The call lost its reservation.",
-            http_status=503,
-        )
+    def _next_try(self) -> Try:
+        return Try(self.admitted.request, self.admitted.credentials, streams=self.streams, on_piece=self._changed.set)
 
     async def _keep_lease(self) -> None:
         """Checkpoint new text and renew the lease until cancelled. Returns when the hold is gone."""
         renewed = time.monotonic()
         while True:
             await asyncio.sleep(settings.CHECKPOINT_SECONDS)
-            has_news = len(self._parts) > self._saved_parts
+            has_news = self._try.written_bytes > self._saved_bytes
             if not has_news and time.monotonic() - renewed < settings.HOLD_LEASE_SECONDS / 4:
                 continue
             try:
-                await in_db(self._checkpoint, has_news)
+                async with self._hold_in_use:
+                    await in_db(self._checkpoint, has_news)
             except holds.HoldGone:
                 return
             except (DatabaseError, InterfaceError) as error:
@@ -213,33 +192,31 @@ class Call:
             renewed = time.monotonic()
 
     def _checkpoint(self, has_news: bool) -> None:
-        hold_id, workspace_id = self.answer.hold_id, self.answer.workspace_id
-        assert hold_id is not None
-        count = len(self._parts)
+        answer, attempt = self.answer, self._try
+        assert answer.hold_id is not None
+        state = attempt.so_far()
         with transaction.atomic(durable=True):
             if has_news:
-                checkpoint = {
-                    "seen_usage": self._seen_usage.as_dict() if self._seen_usage else None,
-                    "latency_ms": self._elapsed_ms(),
-                    "time_to_first_token_ms": self._first_token_ms,
-                }
+                keeps_content = answer.call["terms"]["keeps_content"]
                 # update(), not save(): a checkpoint is not a final message, so nothing is metered.
                 Message.objects.filter(
-                    workspace_id=workspace_id, pk=self.answer.pk, status__in=["pending", "streaming"]
+                    workspace_id=answer.workspace_id, pk=answer.pk, status__in=["pending", "streaming"]
                 ).update(
-                    content="".join(self._parts[:count]),
+                    content=state.text if keeps_content else "",
                     status=Message.Status.STREAMING,
-                    call={**self.answer.call, "checkpoint": checkpoint},
+                    call={**answer.call, "checkpoint": state.as_checkpoint()},
                     updated_at=timezone.now(),
                 )
-            holds.renew(workspace_id=workspace_id, hold_id=hold_id)
-        self._saved_parts = count
+            holds.renew(workspace_id=answer.workspace_id, hold_id=answer.hold_id)
+        self._saved_bytes = state.written_bytes
 
     def _dispatch(self) -> None:
         assert self.answer.hold_id is not None
         holds.dispatch(workspace_id=self.answer.workspace_id, hold_id=self.answer.hold_id)
 
     def _settle(self, outcome: Outcome) -> Message:
+        if not self.answer.call["terms"]["keeps_content"]:
+            outcome = outcome.without_content()
         return settle_spooled(workspace_id=self.answer.workspace_id, message_id=self.answer.pk, outcome=outcome)
 
     async def _in_db_patiently(self, job: Any, *args: Any) -> Any:

@@ -9,7 +9,7 @@ from conversations.admission import Admitted, Known
 from conversations.asks import Ask
 from conversations.calls import Call
 from synapscale.common.db import retry_transaction
-from workspaces.models import Membership, User, Workspace
+from workspaces.models import AccessToken, Membership, User, Workspace
 
 
 def admit(
@@ -17,9 +17,10 @@ def admit(
     user: User,
     workspace: Workspace,
     membership: Membership,
-    conversation_id: uuid.UUID,
+    conversation_id: uuid.UUID | None,
     ask: Ask,
     idempotency_key: str = "",
+    access_token: AccessToken | None = None,
 ) -> Admitted | Known:
     """Decide about a message and reserve its money, or find the answer its idempotency key already has.
 
@@ -33,6 +34,7 @@ def admit(
         conversation_id=conversation_id,
         ask=ask,
         idempotency_key=idempotency_key,
+        access_token=access_token,
     )
 
 

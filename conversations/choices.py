@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -11,9 +11,9 @@ from django.conf import settings
 
 from conversations.asks import Ask
 from conversations.models import Agent, Conversation
-from llm.models import LLM
+from llm.models import LLM, ProviderName
 from synapscale.common.errors import Forbidden, Unprocessable
-from workspaces.models import Workspace
+from workspaces.models import AccessToken, Workspace
 
 SETTING_NAMES = frozenset({"temperature", "max_tokens", "tools", "tool_choice", "response_schema", "stop"})
 """What an agent's and a conversation's ``settings`` may name."""
@@ -25,17 +25,30 @@ class Plan:
 
     llm: LLM
     system: str
-    max_tokens: int
+    wanted_tokens: int
+    """The length asked for, within the workspace's cap; the model may allow less."""
     temperature: Decimal | None = None
     tools: list[dict[str, Any]] = field(default_factory=list)
     tool_choice: str = ""
     response_schema: dict[str, Any] | None = None
     stop: list[str] = field(default_factory=list)
+    fallbacks: tuple[str, ...] = ()
+    """Models to try next, in order, as “provider/name”."""
+
+    @property
+    def max_tokens(self) -> int:
+        return min(self.wanted_tokens, self.llm.max_output_tokens)
+
+    @property
+    def temperature_sent(self) -> Decimal | None:
+        """None where the model takes none: OpenAI's and Anthropic's reasoning models refuse it."""
+        is_refused = self.llm.supports_reasoning and self.llm.provider in {ProviderName.OPENAI, ProviderName.ANTHROPIC}
+        return None if is_refused else self.temperature
 
     def as_settings(self, *, max_tokens: int) -> dict[str, Any]:
         """What the usage log keeps of it: no content."""
         chosen = {
-            "temperature": None if self.temperature is None else str(self.temperature),
+            "temperature": None if self.temperature_sent is None else str(self.temperature_sent),
             "max_tokens": max_tokens,
             "tools": [tool["name"] for tool in self.tools],
             "tool_choice": self.tool_choice,
@@ -44,10 +57,12 @@ class Plan:
         return {name: value for name, value in chosen.items() if value}
 
 
-def choose(*, ask: Ask, conversation: Conversation, workspace: Workspace) -> Plan:
+def choose(
+    *, ask: Ask, conversation: Conversation, workspace: Workspace, access_token: AccessToken | None = None
+) -> Plan:
     """The plan for a message. Raises Unprocessable or Forbidden."""
     agent = conversation.agent or _default_agent(workspace)
-    if agent is not None and not agent.is_active:
+    if agent is not None and not agent.is_active and not ask.is_one_shot:
         raise Unprocessable("The agent of this conversation is no longer active.", code="agent_inactive")
     llm = _llm(ask, agent, workspace)
     layers = _layers(ask, conversation, agent)
@@ -56,35 +71,56 @@ def choose(*, ask: Ask, conversation: Conversation, workspace: Workspace) -> Pla
         return next((layer[name] for layer in layers if layer.get(name) is not None), default)
 
     temperature = setting("temperature")
-    limits = [setting("max_tokens", settings.DEFAULT_MAX_TOKENS), llm.max_output_tokens]
+    instructions = (agent.system_prompt if agent else "", conversation.context)
+    limits = [setting("max_tokens", settings.DEFAULT_MAX_TOKENS)]
     if workspace.max_tokens_cap:
         limits.append(workspace.max_tokens_cap)
+    names = (agent.fallback_llms if agent and agent.is_active else []) or workspace.fallback_models
     plan = Plan(
         llm=llm,
-        system="\n\n".join(part for part in (agent.system_prompt if agent else "", conversation.context) if part),
-        max_tokens=min(limits),
+        system=ask.system if ask.is_one_shot else "\n\n".join(part for part in instructions if part),
+        wanted_tokens=min(limits),
         temperature=None if temperature is None else Decimal(str(temperature)),
         tools=setting("tools", []),
         tool_choice=setting("tool_choice", ""),
         response_schema=setting("response_schema"),
         stop=setting("stop", []),
+        fallbacks=tuple(name for name in names if name != str(llm)),
     )
-    _check_capabilities(plan, ask)
+    check_allowed(plan.llm, ask=ask, workspace=workspace, access_token=access_token)
+    check_capabilities(plan, ask)
     _check_tool_choice(plan)
     return plan
 
 
+def switched(plan: Plan, *, name: str, ask: Ask, workspace: Workspace, access_token: AccessToken | None = None) -> Plan:
+    """``plan`` for the fallback ``name``; what comes before it in the list is done with. Raises like ``choose``."""
+    llm = find_llm(name)
+    if llm is None:
+        raise Unprocessable(f"There is no model “{name}”.", code="unknown_model")
+    check_allowed(llm, ask=ask, workspace=workspace, access_token=access_token)
+    rest = plan.fallbacks[plan.fallbacks.index(name) + 1 :]
+    other = replace(plan, llm=llm, fallbacks=rest)
+    check_capabilities(other, ask)
+    return other
+
+
 def find_llm(name: str) -> LLM | None:
     """The LLM of an id, or of “provider/name”. Exact: a near miss would be billed as another model."""
+    llms = LLM.objects.select_related("connection")
     try:
-        return LLM.objects.filter(pk=uuid.UUID(name)).first()
+        return llms.filter(pk=uuid.UUID(name)).first()
     except ValueError:
         provider, _, model = name.partition("/")
-        return LLM.objects.filter(provider=provider, name=model).first()
+        return llms.filter(provider=provider, name=model).first()
 
 
 def _default_agent(workspace: Workspace) -> Agent | None:
-    return Agent.objects.select_related("llm").filter(workspace=workspace, is_default=True, is_active=True).first()
+    return (
+        Agent.objects.select_related("llm__connection")
+        .filter(workspace=workspace, is_default=True, is_active=True)
+        .first()
+    )
 
 
 def _llm(ask: Ask, agent: Agent | None, workspace: Workspace) -> LLM:
@@ -103,27 +139,46 @@ def _llm(ask: Ask, agent: Agent | None, workspace: Workspace) -> LLM:
     if llm is None:
         name = ask.llm or workspace.default_model
         raise Unprocessable(f"There is no model “{name}”.", code="unknown_model", details={"llm": ["Unknown model."]})
-    if not llm.is_active:
+    return llm
+
+
+def check_allowed(llm: LLM, *, ask: Ask, workspace: Workspace, access_token: AccessToken | None) -> None:
+    """Whether ``llm`` may be called here and now, whatever for. Raises Unprocessable or Forbidden."""
+    if not llm.is_active or (llm.connection is not None and not llm.connection.is_active):
         raise Unprocessable(f"{llm} is retired.", code="model_retired", details={"llm": ["This model is retired."]})
+    if ask.provider and llm.provider != ask.provider:
+        raise Unprocessable(
+            f"{llm} is not a model of {ask.provider}.",
+            code="other_provider",
+            details={"llm": [f"Not a model of {ask.provider}."]},
+        )
     if not workspace.allows(str(llm)):
         raise Forbidden(f"The workspace does not allow {llm}.", code="model_not_allowed")
-    return llm
+    if access_token is not None and not access_token.allows(str(llm)):
+        raise Forbidden(f"This access token does not allow {llm}.", code="model_not_allowed")
 
 
 def _layers(ask: Ask, conversation: Conversation, agent: Agent | None) -> list[dict[str, Any]]:
     """Settings from the most to the least specific."""
-    asked = {name: getattr(ask, name) for name in SETTING_NAMES}
-    layers = [asked, conversation.settings]
+    layers = [{name: getattr(ask, name) for name in SETTING_NAMES}]
+    if ask.is_one_shot:
+        return layers
+    layers.append(conversation.settings)
     if agent is not None:
         layers += [{"temperature": agent.temperature, "max_tokens": agent.max_tokens}, agent.settings]
     return layers
 
 
-def _check_capabilities(plan: Plan, ask: Ask) -> None:
+def check_capabilities(plan: Plan, ask: Ask) -> None:
+    """Whether the model can do what is asked of it. Raises Unprocessable."""
+    turns = ask.turns or ()
+    has_images = bool(ask.attachments) or any(turn.images for turn in turns)
+    has_tools = bool(plan.tools) or ask.role == "tool" or any(turn.tool_calls for turn in turns)
+    is_structured = plan.response_schema is not None
     wanted = (
-        ("attachments", bool(ask.attachments), plan.llm.supports_vision, "images"),
-        ("tools", bool(plan.tools) or ask.role == "tool", plan.llm.supports_function_calling, "tools"),
-        ("response_schema", plan.response_schema is not None, plan.llm.supports_structured_output, "structured output"),
+        ("attachments", has_images, plan.llm.supports_vision, "images"),
+        ("tools", has_tools, plan.llm.supports_function_calling, "tools"),
+        ("response_schema", is_structured, plan.llm.supports_structured_output, "structured output"),
         ("stream", ask.stream, plan.llm.supports_streaming, "streaming"),
     )
     for name, is_wanted, is_supported, what in wanted:

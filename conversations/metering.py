@@ -6,6 +6,7 @@ last, in one statement with its ledger event.
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -14,16 +15,18 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from billing import holds, ledger
-from billing.models import Hold, HoldIncident, Wallet
-from billing.policy import should_charge
+from billing import holds, ledger, spending
+from billing.models import BillingEvent, Hold, HoldIncident, Wallet
+from billing.policy import OWN_KEYS, should_charge
 from conversations.models import Conversation, ConversationLLM, Message, UsageLog
 from conversations.outcomes import CallTerms, Outcome
+from conversations.pay import due_of
 from llm import pricing
 from llm.models import LLMPrice
 from llm.types import Usage
 from synapscale.common.models import new_id
 from synapscale.common.money import ZERO, usd
+from workspaces import ratelimits
 
 
 def meter_message(message: Message) -> UsageLog | None:
@@ -40,10 +43,21 @@ def meter_message(message: Message) -> UsageLog | None:
     known = UsageLog.objects.filter(
         workspace_id=message.workspace_id, message_id=message.pk, attempt=message.attempt
     ).first()
-    if known is not None:
-        return known
+    return known or _meter(message, _outcome(message), is_last=True)
 
-    outcome = _outcome(message)
+
+def meter_failed_attempt(message: Message, outcome: Outcome) -> UsageLog:
+    """Write the usage, and any charge, of an attempt that another model's will follow. ``message`` stays pending.
+
+    In the caller's transaction, like ``meter_message``; raises ``holds.HoldGone`` as that does.
+    """
+    if not connection.in_atomic_block:
+        raise transaction.TransactionManagementError("An attempt is metered together with the one that follows it.")
+    return _meter(message, outcome, is_last=False)
+
+
+def _meter(message: Message, outcome: Outcome, *, is_last: bool) -> UsageLog:
+    assert message.llm_id is not None
     bill = bill_of(message, outcome)
     terms, usage = bill.terms, bill.usage
     wallet, hold, charged = _resolve(message, outcome, bill.due)
@@ -55,6 +69,7 @@ def meter_message(message: Message) -> UsageLog | None:
         message=message,
         attempt=message.attempt,
         user_id=message.user_id,
+        access_token_id=terms.access_token or None,
         conversation_id=message.conversation_id,
         llm_id=message.llm_id,
         price=bill.price,
@@ -83,7 +98,15 @@ def meter_message(message: Message) -> UsageLog | None:
         is_estimate=bill.is_estimate,
         provider_request_id=outcome.provider_request_id,
     )
-    _count(message, usage, charged, now)
+    _count(message, usage, charged, now, is_last=is_last)
+    if terms.rate_tokens:
+        ratelimits.give_back(
+            workspace_id=message.workspace_id,
+            access_token_id=uuid.UUID(terms.access_token) if terms.access_token else None,
+            tokens=terms.rate_tokens - usage.total,
+        )
+    if hold is not None and hold.access_token_id is not None:
+        spending.settle(hold, charged=charged, at=now)
     if charged:
         ledger.charge(
             wallet_id=wallet.pk if wallet else hold.wallet_id,  # type: ignore[union-attr]
@@ -91,14 +114,19 @@ def meter_message(message: Message) -> UsageLog | None:
             amount=charged,
             hold=hold,
             event_id=event_id,
+            event_type=BillingEvent.Type.FEE if terms.key_source in OWN_KEYS else BillingEvent.Type.USAGE,
             reference=f"message:{message.pk}:{message.attempt}",
             user_id=message.user_id,
-            description=f"{message.model_used}, {usage.total} tokens",
+            description=f"{message.model_used}, {usage.total} tokens{_on_whose_key(terms)}",
             metadata={"usage_log": str(log.pk), "message": str(message.pk)},
         )
     elif hold is not None:
         holds.give_back(hold=hold)
     return log
+
+
+def _on_whose_key(terms: CallTerms) -> str:
+    return f", platform fee on the {terms.key_source}'s own key" if terms.key_source in OWN_KEYS else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +154,7 @@ def bill_of(message: Message, outcome: Outcome) -> Bill:
     status = _status(outcome)
     usage, is_estimate = usage_of(outcome, terms)
     cost = cost_of_call(price.table, usage, at=priced_at, status=status)
-    due = pricing.with_markup(cost, basis_points=terms.markup_bps) if terms.is_charged else ZERO
+    due = due_of(cost, key_source=terms.key_source, basis_points=terms.markup_bps) if terms.is_charged else ZERO
     return Bill(terms, price, priced_at, status, usage, is_estimate, cost, due)
 
 
@@ -140,16 +168,17 @@ def cost_of_call(table: pricing.PriceTable, usage: Usage, *, at: datetime, statu
 def usage_of(outcome: Outcome, terms: CallTerms) -> tuple[Usage, bool]:
     """The tokens of a call, and whether they are an estimate.
 
-    What the provider reported counts. A call that broke off is estimated from the text that arrived, about four bytes a
-    token, on top of what the provider had reported until then; one that produced nothing used nothing.
+    What the provider reported counts. A call that broke off is estimated from what arrived, about four bytes a token, on
+    top of what the provider had reported until then; one that produced nothing used nothing, unless it was its client
+    who stopped it after the provider had reported the prompt.
     """
     if outcome.usage is not None:
         return outcome.usage, False
-    written = outcome.content + "".join(call.arguments for call in outcome.tool_calls)
-    if not written and outcome.status != Message.Status.SENT:
-        return Usage(), False
-    output = pricing.estimate_tokens(written)
     seen = outcome.seen_usage
+    is_stopped = outcome.is_stopped and seen is not None
+    if not outcome.size and outcome.status != Message.Status.SENT and not is_stopped:
+        return Usage(), False
+    output = pricing.tokens_of_bytes(outcome.size)
     if seen is None:
         return Usage(input=terms.prompt_tokens, output=output), True
     return (
@@ -233,8 +262,10 @@ def _status(outcome: Outcome) -> str:
     }[Message.Status(outcome.status)]
 
 
-def _count(message: Message, usage: Usage, charged: Decimal, now: datetime) -> None:
-    """Conversation statistics: the question (where there is one) and the answer are counted together, here."""
+def _count(message: Message, usage: Usage, charged: Decimal, now: datetime, *, is_last: bool) -> None:
+    """Conversation statistics: the question (where there is one) and the answer are counted together, here, with the
+    attempt that ends it."""
+    messages = (2 if message.reply_to_id else 1) if is_last else 0
     key = {
         "workspace_id": message.workspace_id,
         "conversation_id": message.conversation_id,
@@ -254,7 +285,7 @@ def _count(message: Message, usage: Usage, charged: Decimal, now: datetime) -> N
         )
         rows.update(**changes)
     Conversation.objects.filter(workspace_id=message.workspace_id, pk=message.conversation_id).update(
-        message_count=F("message_count") + (2 if message.reply_to_id else 1),
+        message_count=F("message_count") + messages,
         total_tokens=F("total_tokens") + usage.total,
         total_cost=F("total_cost") + usd(charged),
         last_message_at=now,

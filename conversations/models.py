@@ -199,6 +199,13 @@ class Message(TenantModel):
         return events.filter(Q(pk__in=charged) | Q(original_id__in=charged))
 
 
+class UsageLogQuerySet(models.QuerySet["UsageLog"]):
+    def of(self, message: Message) -> Self:
+        """The attempts at answering ``message``, in order, with their models."""
+        rows = self.filter(workspace_id=message.workspace_id, message=message)
+        return rows.select_related("llm").order_by("attempt")
+
+
 class UsageLog(TenantModel):
     """One provider call: tokens, price, cost, timing. Append-only; corrections are billing events."""
 
@@ -246,6 +253,8 @@ class UsageLog(TenantModel):
     error_message = models.CharField(max_length=500, blank=True)
     is_estimate = models.BooleanField(default=False, help_text="Tokens were estimated: the provider reported none.")
     provider_request_id = models.CharField(max_length=200, blank=True)
+
+    objects = UsageLogQuerySet.as_manager()
 
     class Meta:
         db_table = "usage_logs"

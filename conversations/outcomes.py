@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from llm.types import ToolCall, Usage
+from llm.types import Thinking, ToolCall, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,23 @@ class Outcome:
     """The process died before anything had arrived."""
     is_swept: bool = False
     """Finished by the sweeper, after the lease had run out."""
+    is_stopped: bool = False
+    """The client went away, and the call was stopped."""
+    thinking: tuple[Thinking, ...] = ()
+    stop_sequence: str = ""
+    written_bytes: int | None = None
+    """UTF-8 bytes of everything the model wrote, thinking and unfinished tool calls included; None: the content's."""
+
+    @property
+    def size(self) -> int:
+        """How much the model wrote, in UTF-8 bytes."""
+        if self.written_bytes is not None:
+            return self.written_bytes
+        return len((self.content + "".join(call.arguments for call in self.tool_calls)).encode(errors="replace"))
+
+    def without_content(self) -> Outcome:
+        """The same, without what was said: only how much it was."""
+        return replace(self, content="", tool_calls=(), thinking=(), stop_sequence="", written_bytes=self.size)
 
     def storable(self) -> Outcome:
         """The same, without what no column takes: NUL and lone surrogates (a provider may send them escaped in JSON),
@@ -47,6 +64,10 @@ class Outcome:
             self,
             content=_clean(self.content),
             tool_calls=calls,
+            thinking=tuple(
+                Thinking(**{name: _clean(text) for name, text in asdict(block).items()}) for block in self.thinking
+            ),
+            stop_sequence=_clean(self.stop_sequence),
             finish_reason=_clean(self.finish_reason)[:20],
             error_code=_clean(self.error_code)[:60],
             error_message=_clean(self.error_message)[:500],
@@ -65,6 +86,7 @@ class Outcome:
             **{
                 **data,
                 "tool_calls": tuple(ToolCall(**call) for call in data["tool_calls"]),
+                "thinking": tuple(Thinking(**block) for block in data.get("thinking", ())),
                 "usage": usage(data["usage"]),
                 "seen_usage": usage(data["seen_usage"]),
             }
@@ -82,6 +104,13 @@ class CallTerms:
     key_source: str
     is_charged: bool
     markup_bps: int
+    """Of the charge, in basis points: the markup, or on an own key the platform's fee (``conversations.pay``)."""
     prompt_tokens: int
     """An estimate (a token per four bytes), used only where the provider reports no usage."""
     model_settings: dict[str, Any] = field(default_factory=dict)
+    keeps_content: bool = True
+    """Whether what was asked and answered is stored."""
+    access_token: str = ""
+    """The id of the token that the call was made with."""
+    rate_tokens: int = 0
+    """What was taken from the rate limits of tokens for it, before it was known."""

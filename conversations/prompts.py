@@ -83,7 +83,7 @@ def worst_case_tokens(request: CallRequest, *, llm: LLM) -> int:
     """More tokens than the prompt can have in practice: one per two bytes, each image by its vendor's formula, and a
     margin for what the vendor adds around turns. The hold is made of this."""
     texts = [request.system, _extras(request)]
-    texts += [turn.content + _calls(turn) for turn in request.messages]
+    texts += [turn.content + _calls(turn) + _thinking(turn) for turn in request.messages]
     total = sum(pricing.worst_case_tokens(text) for text in texts) + _TURN_OVERHEAD * (len(request.messages) + 1)
     # Vendors that take tools or a schema put instructions of their own before them (Anthropic lists up to 700 tokens).
     total += 800 if request.tools or request.response_schema else 0
@@ -91,7 +91,11 @@ def worst_case_tokens(request: CallRequest, *, llm: LLM) -> int:
 
 
 def _estimate(turn: ChatMessage, llm: LLM) -> int:
-    return pricing.estimate_tokens(turn.content + _calls(turn)) + _TURN_OVERHEAD + _image_tokens([turn], llm)
+    return (
+        pricing.estimate_tokens(turn.content + _calls(turn) + _thinking(turn))
+        + _TURN_OVERHEAD
+        + _image_tokens([turn], llm)
+    )
 
 
 def _image_tokens(turns: Iterable[ChatMessage], llm: LLM) -> int:
@@ -101,6 +105,10 @@ def _image_tokens(turns: Iterable[ChatMessage], llm: LLM) -> int:
 
 def _calls(turn: ChatMessage) -> str:
     return "".join(call.name + call.arguments + call.signature for call in turn.tool_calls)
+
+
+def _thinking(turn: ChatMessage) -> str:
+    return "".join(block.text + block.signature + block.redacted for block in turn.thinking)
 
 
 def _extras(request: CallRequest) -> str:

@@ -106,10 +106,12 @@ def _finish_one(hold: Hold, is_due: Q) -> str | None:
 def _save_as_swept(message: Message) -> str:
     checkpoint = message.call.get("checkpoint", {})
     seen = checkpoint.get("seen_usage")
-    has_text = bool(message.content)
+    written = checkpoint.get("written_bytes", len(message.content.encode()))
+    has_text = written > 0
     outcome = Outcome(
         status=Message.Status.INTERRUPTED if has_text else Message.Status.ERROR,
         content=message.content,
+        written_bytes=written,
         seen_usage=Usage(**seen) if seen else None,
         error_code="interrupted" if has_text else "lost",
         error_message="The server stopped while this answer was being written."

@@ -84,7 +84,9 @@ class _Attempts:
         return wait if wait < self._remaining() else None
 
 
-async def complete(request: CallRequest, credentials: Credentials, *, sleep: Sleep = asyncio.sleep) -> CallResult:
+async def complete(
+    request: CallRequest, credentials: Credentials, *, patience: float | None = None, sleep: Sleep = asyncio.sleep
+) -> CallResult:
     """Answer in one piece. Raises ``llm.errors.ProviderError``."""
     attempts = _Attempts(credentials)
     while True:
@@ -99,7 +101,7 @@ async def complete(request: CallRequest, credentials: Credentials, *, sleep: Sle
 
 
 async def stream(
-    request: CallRequest, credentials: Credentials, *, sleep: Sleep = asyncio.sleep
+    request: CallRequest, credentials: Credentials, *, patience: float | None = None, sleep: Sleep = asyncio.sleep
 ) -> AsyncIterator[StreamEvent]:
     """Yield the answer as it comes; the last event is the ``CallResult``. Raises ``llm.errors.ProviderError``.
 

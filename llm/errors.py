@@ -105,3 +105,9 @@ class ProviderNotConfigured(ProviderError):
     code = "provider_not_configured"
     http_status = 503
     default_message = "No key is configured for this provider."
+
+
+class PaidFallbackForbidden(ProviderNotConfigured):
+    code = "paid_fallback_forbidden"
+    http_status = 403
+    default_message = "There is no own key for this provider, and you let no call fall back to paid credit."

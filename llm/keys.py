@@ -8,44 +8,73 @@ from django.conf import settings
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from llm.errors import ProviderNotConfigured
+from llm import connections
+from llm.errors import PaidFallbackForbidden, ProviderNotConfigured
+from llm.models import LLM, ProviderName
 from llm.types import Credentials
 from workspaces.crypto import CannotDecrypt
 from workspaces.models import User, UserVariable, Workspace
 
 logger = logging.getLogger(__name__)
+HOUSE = "global"
 
 
-def credentials_for(*, user: User, workspace: Workspace, provider: str) -> Credentials:
-    """The credentials for a call, in one query. Raises ProviderNotConfigured.
+def credentials_for(*, user: User, workspace: Workspace, llm: LLM, source: str = "") -> Credentials:
+    """The credentials for a call of ``llm``, in one query. Raises ProviderNotConfigured, or PaidFallbackForbidden.
 
-    The key is in clear in the result, for the length of the call. A user's or workspace's key goes to the vendor's own
-    endpoint or to the base URL the operator configured, never anywhere else.
+    ``source`` (``user`` or ``workspace``) insists on the key of that owner. The key is in clear in the result, for the
+    length of the call. A user's or workspace's key goes to the vendor's own endpoint or to the base URL the operator
+    configured, never anywhere else.
     """
-    house = settings.PROVIDERS.get(provider, {"api_key": "", "base_url": ""})
-    if provider == "demo":
-        return Credentials(provider=provider, api_key="demo", source="global")
+    provider = llm.provider
+    base_url = settings.PROVIDERS.get(provider, {}).get("base_url", "")
     # The user's own first.
-    for variable in sorted(_own_keys(user, workspace).filter(name=provider), key=lambda row: row.user_id is None):
-        source = "user" if variable.user_id else "workspace"
-        try:
-            key = variable.get_value()
-        except CannotDecrypt as error:
-            logger.error("key %s of provider %s can't be read: %s", variable.pk, provider, error)
-            # Falling back to another key could surprise with a bill.
-            raise ProviderNotConfigured(
-                f"Your {provider} key can't be read; set it again.", provider=provider
-            ) from None
-        return Credentials(provider=provider, api_key=key, base_url=house["base_url"], source=source)
-    if not house["api_key"]:
-        raise ProviderNotConfigured(f"No key is configured for {provider}.", provider=provider)
-    return Credentials(provider=provider, api_key=house["api_key"], base_url=house["base_url"], source="global")
+    own = sorted(_own_keys(user, workspace).filter(name=provider), key=lambda row: row.user_id is None)
+    for variable in own:
+        owner = "user" if variable.user_id else "workspace"
+        if source in ("", owner):
+            return Credentials(
+                provider=provider, api_key=_opened(variable), base_url=base_url, source=owner, hint=variable.hint
+            )
+    if source:
+        raise ProviderNotConfigured(f"There is no key of the {source}'s own for {provider}.", provider=provider)
+    house = _house(llm, base_url)
+    if not user.allows_paid_fallback:
+        raise PaidFallbackForbidden(
+            f"There is no own key for {provider}, and you let no call fall back to paid credit.", provider=provider
+        )
+    return house
 
 
 def providers_with_key(*, user: User, workspace: Workspace) -> set[str]:
     """The providers a call of ``user`` in ``workspace`` would find a key for. One query."""
+    own = set(_own_keys(user, workspace).values_list("name", flat=True))
+    if not user.allows_paid_fallback:
+        return own
     house = {name for name, provider in settings.PROVIDERS.items() if provider["api_key"]}
-    return {"demo", *house, *_own_keys(user, workspace).values_list("name", flat=True)}
+    return {ProviderName.DEMO.value, ProviderName.PRIVATE.value, *house, *own}
+
+
+def _house(llm: LLM, base_url: str) -> Credentials:
+    if llm.provider == ProviderName.DEMO:
+        return Credentials(provider=llm.provider, api_key="demo", source=HOUSE)
+    if llm.connection is not None:
+        return connections.credentials(llm.connection)
+    api_key = settings.PROVIDERS.get(llm.provider, {}).get("api_key", "")
+    if not api_key:
+        raise ProviderNotConfigured(f"No key is configured for {llm.provider}.", provider=llm.provider)
+    return Credentials(provider=llm.provider, api_key=api_key, base_url=base_url, source=HOUSE)
+
+
+def _opened(variable: UserVariable) -> str:
+    try:
+        return variable.get_value()
+    except CannotDecrypt as error:
+        logger.error("key %s of provider %s can't be read: %s", variable.pk, variable.name, error)
+        # Falling back to another key could surprise with a bill.
+        raise ProviderNotConfigured(
+            f"Your {variable.name} key can't be read; set it again.", provider=variable.name
+        ) from None
 
 
 def _own_keys(user: User, workspace: Workspace) -> QuerySet[UserVariable]:

@@ -223,9 +223,25 @@ def without_markup(amount: Decimal, *, basis_points: int) -> Decimal:
     return _usd(_scaled("amount", amount, USD_PLACES) * 10_000 // (10_000 + basis_points))
 
 
+def part_of(cost: Decimal, *, basis_points: int) -> Decimal:
+    """``basis_points`` hundredths of a percent of ``cost``, floored once, at the 12th place."""
+    _require_counts(basis_points=basis_points)
+    return _usd(_scaled("cost", cost, USD_PLACES) * basis_points // 10_000)
+
+
+def whole_of(amount: Decimal, *, basis_points: int) -> Decimal:
+    """A cost whose ``part_of`` never exceeds ``amount``, in USD. ``basis_points`` is not zero."""
+    _require_counts(basis_points=basis_points)
+    return _usd(_scaled("amount", amount, USD_PLACES) * 10_000 // basis_points)
+
+
 def estimate_tokens(text: str) -> int:
     """A rough count, four UTF-8 bytes to a token, where a provider reported none: for figures marked as estimates."""
-    return -(-len(text.encode(errors="surrogatepass")) // 4)
+    return tokens_of_bytes(len(text.encode(errors="surrogatepass")))
+
+
+def tokens_of_bytes(size: int) -> int:
+    return -(-size // 4)
 
 
 def worst_case_tokens(text: str) -> int:

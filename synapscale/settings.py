@@ -250,6 +250,9 @@ LLM_IDLE_TIMEOUT = env_int("LLM_IDLE_TIMEOUT", 60)
 LLM_TOTAL_TIMEOUT = env_int("LLM_TOTAL_TIMEOUT", 600)
 LLM_MAX_ATTEMPTS = env_int("LLM_MAX_ATTEMPTS", 3)
 LLM_MAX_RETRY_WAIT = env_int("LLM_MAX_RETRY_WAIT", 20)
+# After so many failures in a row a provider is skipped for a while where another model can answer, then probed again.
+CIRCUIT_FAILURES = env_int("CIRCUIT_FAILURES", 5)
+CIRCUIT_PAUSE_SECONDS = env_int("CIRCUIT_PAUSE_SECONDS", 30)
 DEFAULT_MAX_TOKENS = env_int("DEFAULT_MAX_TOKENS", 4096)
 # When the balance affords fewer answer tokens than this, the call is refused instead of shortened.
 MIN_OUTPUT_TOKENS = env_int("MIN_OUTPUT_TOKENS", 64)

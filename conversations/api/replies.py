@@ -10,7 +10,7 @@ from conversations.calls import Call, Unsettled
 from conversations.models import Message, UsageLog
 from synapscale.common.api_errors import error_body
 from synapscale.common.db import in_db
-from synapscale.common.money import usd_text
+from synapscale.common.money import ZERO, usd_text
 from synapscale.common.sse import HEARTBEAT, event
 
 NOT_STORED = (
@@ -20,12 +20,14 @@ NOT_STORED = (
 
 
 def reply(message: Message) -> dict[str, Any]:
-    """``{"message", "usage", "cost"}`` of a final answer. One query."""
-    log = UsageLog.objects.filter(workspace_id=message.workspace_id, message=message, attempt=message.attempt).first()
+    """``{"message", "usage", "cost"}`` of a final answer: the usage of the attempt that ended it, the cost of all of them.
+    One query.
+    """
+    logs = list(UsageLog.objects.of(message))
     return {
         "message": MessageSerializer(message).data,
-        "usage": UsageSerializer(log).data if log else None,
-        "cost": usd_text(log.charged_usd) if log else None,
+        "usage": UsageSerializer(logs[-1]).data if logs else None,
+        "cost": usd_text(sum((log.charged_usd for log in logs), start=ZERO)) if logs else None,
     }
 
 

@@ -102,6 +102,7 @@ class ConversationSerializer(StrictModelSerializer):
 class UsageSerializer(serializers.ModelSerializer[UsageLog]):
     """What a call used. ``cost_usd`` is the provider's price of it, ``charged_usd`` what the wallet paid."""
 
+    model = serializers.CharField(source="llm", read_only=True, help_text="Which model answered, or failed to.")
     cost_usd = serializers.SerializerMethodField()
     charged_usd = serializers.SerializerMethodField()
 
@@ -109,6 +110,7 @@ class UsageSerializer(serializers.ModelSerializer[UsageLog]):
         model = UsageLog
         fields = [
             "id",
+            "model",
             "input_tokens",
             "cached_input_tokens",
             "cache_write_5m_tokens",
@@ -161,6 +163,7 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
             "finish_reason",
             "error_code",
             "error_message",
+            "metadata",
             "created_at",
             "updated_at",
         ]
@@ -197,7 +200,17 @@ class AnswerSerializer(serializers.Serializer[Any]):
 
 
 class MessageDetailSerializer(MessageWithUsageSerializer):
-    """One message, with the data of its attachments."""
+    """One message, with the data of its attachments and every attempt at answering it."""
+
+    attempts = serializers.SerializerMethodField(help_text="The usage of each model that was tried, in order.")
+
+    class Meta(MessageWithUsageSerializer.Meta):
+        fields = [*MessageWithUsageSerializer.Meta.fields, "attempts"]
+
+    @extend_schema_field(UsageSerializer(many=True))
+    def get_attempts(self, message: Message) -> list[dict[str, Any]]:
+        logs = sorted(message.usage_logs.all(), key=lambda log: log.attempt)
+        return [dict(row) for row in UsageSerializer(logs, many=True).data]
 
     def get_attachments(self, message: Message) -> list[dict[str, Any]]:
         return message.attachments

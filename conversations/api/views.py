@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.http import StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -26,7 +26,7 @@ from conversations.api.serializers import (
     MessageWithUsageSerializer,
 )
 from conversations.calls import Unsettled
-from conversations.models import Agent, Conversation, Message, MessageFeedback
+from conversations.models import Agent, Conversation, Message, MessageFeedback, UsageLog
 from synapscale.common.api_errors import error_body
 from synapscale.common.db import in_db
 from synapscale.common.errors import Conflict, Forbidden, Refusal
@@ -130,7 +130,9 @@ class MessageViewSet(  # type: ignore[misc]  # its dispatch is a coroutine
             Conversation.objects.visible_to(user=who.user, workspace=who.workspace),
             pk=self.kwargs["conversation_pk"],
         )
-        return conversation.messages.prefetch_related("usage_logs")
+        return conversation.messages.prefetch_related(
+            Prefetch("usage_logs", UsageLog.objects.filter(workspace=who.workspace).select_related("llm"))
+        )
 
     def get_serializer_class(self) -> Any:
         return MessageDetailSerializer if self.action == "retrieve" else MessageWithUsageSerializer
@@ -166,6 +168,7 @@ class MessageViewSet(  # type: ignore[misc]  # its dispatch is a coroutine
             conversation_id=conversation_pk,  # type: ignore[arg-type]
             ask=ask,
             idempotency_key=_idempotency_key(request),
+            access_token=who.token,
         )
         if isinstance(admitted, Admitted):
             return self._call(admitted, streams=ask.stream)

@@ -76,6 +76,10 @@ class ProviderSerializer(serializers.Serializer[Any]):
     display_name = serializers.CharField()
     models = serializers.IntegerField(help_text="Models that the workspace may call.")
     is_configured = serializers.BooleanField(help_text="Whether the house has a key for it.")
+    circuit = serializers.ChoiceField(
+        choices=["closed", "open", "half_open"],
+        help_text="Open: it keeps failing, and fallbacks are used where there are any. Half open: about to be probed.",
+    )
 
 
 class ProviderListSerializer(serializers.Serializer[Any]):

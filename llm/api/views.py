@@ -13,10 +13,15 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from llm.api.serializers import LLMSerializer, ProviderListSerializer
+from llm.circuits import CIRCUITS
 from llm.keys import providers_with_key
 from llm.models import LLM, LLMPrice, ProviderName
 from workspaces.authentication import caller
 from workspaces.models import Workspace
+
+
+_KEYLESS = {ProviderName.DEMO.value, ProviderName.PRIVATE.value}
+"""Providers that the house needs no key for, or has it elsewhere; listed where there is a model of theirs."""
 
 
 def _callable_in(workspace: Workspace) -> QuerySet[LLM]:
@@ -81,9 +86,10 @@ class ProvidersView(APIView):
                 "name": value,
                 "display_name": label,
                 "models": counts.get(value, 0),
-                "is_configured": value == ProviderName.DEMO or bool(settings.PROVIDERS[value]["api_key"]),
+                "is_configured": value in _KEYLESS or bool(settings.PROVIDERS[value]["api_key"]),
+                "circuit": CIRCUITS.state(value),
             }
             for value, label in ProviderName.choices
-            if value != ProviderName.DEMO or value in counts
+            if value not in _KEYLESS or value in counts
         ]
         return Response(ProviderListSerializer({"results": rows}).data)

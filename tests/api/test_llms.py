@@ -156,12 +156,18 @@ def test_providers(alice: Person, settings: Any, llm: LLM) -> None:
     response = alice.get("llm/providers")
     assert response.json() == {
         "results": [
-            {"name": "openai", "display_name": "OpenAI", "models": 2, "is_configured": True},
-            {"name": "anthropic", "display_name": "Anthropic", "models": 0, "is_configured": False},
-            {"name": "google", "display_name": "Google", "models": 0, "is_configured": False},
-            {"name": "grok", "display_name": "xAI Grok", "models": 0, "is_configured": False},
-            {"name": "deepseek", "display_name": "DeepSeek", "models": 0, "is_configured": False},
-            {"name": "llama", "display_name": "Meta Llama", "models": 0, "is_configured": False},
+            {"name": "openai", "display_name": "OpenAI", "models": 2, "is_configured": True, "circuit": "closed"},
+            {
+                "name": "anthropic",
+                "display_name": "Anthropic",
+                "models": 0,
+                "is_configured": False,
+                "circuit": "closed",
+            },
+            {"name": "google", "display_name": "Google", "models": 0, "is_configured": False, "circuit": "closed"},
+            {"name": "grok", "display_name": "xAI Grok", "models": 0, "is_configured": False, "circuit": "closed"},
+            {"name": "deepseek", "display_name": "DeepSeek", "models": 0, "is_configured": False, "circuit": "closed"},
+            {"name": "llama", "display_name": "Meta Llama", "models": 0, "is_configured": False, "circuit": "closed"},
         ]
     }
     assert "sk-house" not in response.content.decode()
@@ -182,4 +188,5 @@ def test_the_demo_is_a_provider_where_it_has_a_model(alice: Person) -> None:
         "display_name": "Demo (offline)",
         "models": 1,
         "is_configured": True,
+        "circuit": "closed",
     }

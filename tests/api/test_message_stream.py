@@ -37,7 +37,12 @@ def test_a_stream(api: Api, alice: Person, chat: Conversation, llm: LLM, paid: S
     assert (completed["usage"]["total_tokens"], completed["cost"]) == (15, "0.00002")
     assert completed["usage"]["time_to_first_token_ms"] <= completed["usage"]["latency_ms"]
     stored = api.get(alice, f"{messages_of(chat)}/{answer_.pk}").json()
-    assert stored == {**completed["message"], "usage": completed["usage"], "cost": completed["cost"]}
+    assert stored == {
+        **completed["message"],
+        "usage": completed["usage"],
+        "cost": completed["cost"],
+        "attempts": [completed["usage"]],
+    }
     assert balance(alice.workspace) == Decimal("0.99998")
     assert paid.requests[0].body["stream"] is True
 

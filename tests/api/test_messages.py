@@ -61,11 +61,13 @@ def test_a_message_is_answered_metered_and_charged(
             "finish_reason": "stop",
             "error_code": "",
             "error_message": "",
+            "metadata": {},
             "created_at": stamp(answer.created_at),
             "updated_at": stamp(answer.updated_at),
         },
         "usage": {
             "id": str(log.pk),
+            "model": "openai/openai-test",
             "input_tokens": 12,
             "cached_input_tokens": 3,
             "cache_write_5m_tokens": 0,
@@ -192,8 +194,8 @@ def test_the_list_is_newest_first_with_usage_and_cost(
     assert answer == {**created["message"], "usage": created["usage"], "cost": "0.00002"}
     assert (question["role"], question["content"], question["status"]) == ("user", "Hello", "sent")
     assert (question["usage"], question["cost"], question["llm"]) == (None, None, None)
-    assert api.get(alice, f"{messages_of(chat)}/{answer['id']}").json() == answer
-    assert api.get(alice, f"{messages_of(chat)}/{question['id']}").json() == question
+    assert api.get(alice, f"{messages_of(chat)}/{answer['id']}").json() == {**answer, "attempts": [answer["usage"]]}
+    assert api.get(alice, f"{messages_of(chat)}/{question['id']}").json() == {**question, "attempts": []}
 
 
 def test_pages_stay_stable_while_messages_are_added(api: Api, alice: Person, chat: Conversation) -> None:

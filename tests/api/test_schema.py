@@ -111,7 +111,7 @@ def test_asking(schema: Any) -> None:
 def test_enumerations_have_names_that_mean_something(schema: Any) -> None:
     names = {name for name in schema["components"]["schemas"] if name.endswith("Enum")}
     assert names == {
-        "AskRoleEnum", "BillingEventStatusEnum", "BlankEnum", "CategoryEnum", "ConversationKindEnum",
+        "AskRoleEnum", "BillingEventStatusEnum", "BlankEnum", "CategoryEnum", "CircuitEnum", "ConversationKindEnum",
         "ConversationStatusEnum", "EventTypeEnum", "KeySourceEnum", "MemberRoleEnum", "MessageRoleEnum",
         "MessageStatusEnum", "ModeEnum", "ProviderEnum", "ThumbEnum", "UsageStatusEnum", "WalletStatusEnum",
         "WorkspaceKindEnum", "WorkspaceStatusEnum",

@@ -19,6 +19,7 @@ from conversations.models import Conversation, Message, UsageLog
 from conversations.outcomes import Outcome
 from llm.types import Usage
 from tests.people import Person
+from workspaces.models import AccessToken
 
 HELD = "0.000219"
 PROMPT_TOKENS = 10
@@ -28,15 +29,23 @@ def make_conversation(person: Person, **fields: Any) -> Conversation:
     return Conversation.objects.create(workspace=person.workspace, user=person.user, **fields)
 
 
-def ask(person: Person, conversation: Conversation, content: str = "Hello", **fields: Any) -> Admitted:
-    """An admitted call: its money is reserved, its answer pending."""
+def ask(
+    person: Person,
+    conversation: Conversation | None,
+    content: str = "Hello",
+    *,
+    access_token: AccessToken | None = None,
+    **fields: Any,
+) -> Admitted:
+    """An admitted call: its money is reserved, its answer pending. Without a conversation: a one-shot call's."""
     fields = {"llm": "openai/openai-test", "max_tokens": 100, **fields}
     admitted = admission.admit(
         user=person.user,
         workspace=person.workspace,
         membership=person.membership,
-        conversation_id=conversation.pk,
+        conversation_id=conversation.pk if conversation else None,
         ask=Ask(content=content, **fields),
+        access_token=access_token,
     )
     assert isinstance(admitted, Admitted)
     return admitted

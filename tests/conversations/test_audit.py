@@ -23,6 +23,7 @@ from tests.books import assert_clean, broken
 from tests.conversations.calling import answered, ask, failed, make_conversation, sent, settle
 from tests.people import Cast, fund
 from tests.unguarded import run, settle_constraints, unguarded
+from workspaces.models import AccessToken
 
 pytestmark = [pytest.mark.django_db, pytest.mark.fleet]
 NAMES = [name for name, _, _ in audit._SQL] + ["recomputed"]
@@ -50,7 +51,10 @@ def books(cast: Cast, llm: LLM) -> Conversation:
         ask=Ask(content="Hello", llm="openai/openai-test", max_tokens=100),
         idempotency_key="k1",
     )
-    answered(charlie, make_conversation(charlie))
+    token = AccessToken.objects.get(workspace=charlie.workspace, user=charlie.user)
+    token.spend_limit_usd = Decimal("0.5")
+    token.save()
+    answered(charlie, make_conversation(charlie), access_token=token)
     settle_constraints()
     assert_clean()
     return conversation
@@ -172,7 +176,13 @@ CORRUPTIONS: list[tuple[str, str, list[tuple[str, str]], dict[str, int]]] = [
         "usage_event",
         f"UPDATE billing_events SET event_type = 'fee' WHERE {OF_ACME} AND amount_usd = -50000000",
         [],
-        {"hold_charge": 1, "usage_event": 1},
+        {"usage_event": 1},
+    ),
+    (
+        "token_spend",
+        "UPDATE token_spends SET held = 1 WHERE workspace_id = (SELECT id FROM workspaces WHERE slug = 'rival')",
+        [],
+        {"token_spend": 1},
     ),
     (
         "event_usage",

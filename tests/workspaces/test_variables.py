@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from llm.errors import ProviderNotConfigured
 from llm.keys import credentials_for, providers_with_key
+from llm.models import LLM
 from tests.people import Person
 from workspaces.crypto import CannotDecrypt
 from workspaces.models import UserVariable
@@ -88,7 +89,7 @@ def test_an_owner_has_one_variable_of_a_name_and_category(alice: Person, charlie
 
 
 def key_of(person: Person, provider: str = "openai") -> tuple[str, str]:
-    credentials = credentials_for(user=person.user, workspace=person.workspace, provider=provider)
+    credentials = credentials_for(user=person.user, workspace=person.workspace, llm=LLM(provider=provider, name="any"))
     assert credentials.base_url == f"https://{provider}.test"
     assert credentials.provider == provider
     assert credentials.api_key not in repr(credentials)
@@ -142,7 +143,7 @@ def test_a_torn_key_is_an_error_too(alice: Person) -> None:
 
 
 def test_the_demo_needs_no_key(alice: Person) -> None:
-    credentials = credentials_for(user=alice.user, workspace=alice.workspace, provider="demo")
+    credentials = credentials_for(user=alice.user, workspace=alice.workspace, llm=LLM(provider="demo", name="any"))
     assert (credentials.source, credentials.base_url) == ("global", "")
 
 
@@ -153,5 +154,5 @@ def test_which_providers_have_a_key(alice: Person, bob: Person) -> None:
     def providers(person: Person) -> set[str]:
         return providers_with_key(user=person.user, workspace=person.workspace)
 
-    assert providers(alice) == {"demo", "openai", "grok", "llama"}
-    assert providers(bob) == {"demo", "openai", "llama"}
+    assert providers(alice) == {"demo", "private", "openai", "grok", "llama"}
+    assert providers(bob) == {"demo", "private", "openai", "llama"}

@@ -1,0 +1,80 @@
+"""Spending limits of access tokens: what a token's calls may cost in a day, a week, a month, or altogether.
+
+The same pattern as the wallet's: the worst case is reserved before a call and what it cost is counted after it, here on
+a row of the token's own, locked after the hold and before the wallet.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+from billing.holds import WalletMoved
+from billing.models import Hold, TokenSpend
+from synapscale.common.money import ZERO
+from workspaces.models import AccessToken, SpendPeriod
+
+
+def period_start(period: str, *, at: datetime) -> date | None:
+    """The first day, in UTC, of the period that ``at`` (aware) lies in; None for one without end."""
+    today = at.astimezone(UTC).date()
+    match period:
+        case SpendPeriod.DAY:
+            return today
+        case SpendPeriod.WEEK:
+            return today - timedelta(days=today.weekday())
+        case SpendPeriod.MONTH:
+            return today.replace(day=1)
+    return None
+
+
+def left(access_token: AccessToken | None, *, at: datetime) -> Decimal | None:
+    """What calls of the token may still reserve, in USD, never below zero; None when it has no limit."""
+    if access_token is None or access_token.spend_limit_usd is None:
+        return None
+    row = TokenSpend.objects.filter(workspace_id=access_token.workspace_id, access_token=access_token).first()
+    taken = ZERO if row is None else _spent(row, access_token, at=at) + row.held
+    return max(access_token.spend_limit_usd - taken, ZERO)
+
+
+def spent(access_token: AccessToken, *, at: datetime) -> Decimal:
+    """What calls of a token with a limit have cost in its present period, in USD."""
+    row = TokenSpend.objects.filter(workspace_id=access_token.workspace_id, access_token=access_token).first()
+    return ZERO if row is None else _spent(row, access_token, at=at)
+
+
+def reserve(access_token: AccessToken, *, amount: Decimal, at: datetime) -> None:
+    """Add ``amount`` to what the token's calls reserve. Raises WalletMoved when another call was faster."""
+    assert access_token.spend_limit_usd is not None
+    row = _locked(access_token)
+    _begin_period(row, access_token, at=at)
+    if row.spent + row.held + amount > access_token.spend_limit_usd:
+        raise WalletMoved
+    row.held += amount
+    row.save(update_fields=["period_start", "spent", "held"])
+
+
+def settle(hold: Hold, *, charged: Decimal, at: datetime) -> None:
+    """Count what a resolved hold cost, and free what it reserved of its token's limit."""
+    if hold.access_token is None:
+        return
+    row = _locked(hold.access_token)
+    _begin_period(row, hold.access_token, at=at)
+    row.spent += charged
+    row.held -= hold.amount
+    row.save(update_fields=["period_start", "spent", "held"])
+
+
+def _locked(access_token: AccessToken) -> TokenSpend:
+    rows = TokenSpend.objects.filter(workspace_id=access_token.workspace_id, access_token=access_token)
+    TokenSpend.objects.get_or_create(workspace_id=access_token.workspace_id, access_token=access_token)
+    return rows.select_for_update().get()
+
+
+def _begin_period(row: TokenSpend, access_token: AccessToken, *, at: datetime) -> None:
+    row.spent = _spent(row, access_token, at=at)
+    row.period_start = period_start(access_token.spend_period, at=at)
+
+
+def _spent(row: TokenSpend, access_token: AccessToken, *, at: datetime) -> Decimal:
+    return row.spent if row.period_start == period_start(access_token.spend_period, at=at) else ZERO

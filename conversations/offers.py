@@ -1,0 +1,193 @@
+"""What a model would be called with, on whose key, and what has to be reserved for it: worked out, nothing written."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django.conf import settings
+
+from billing import policy, spending
+from billing.models import Wallet
+from conversations import prompts
+from conversations.asks import Ask
+from conversations.choices import Plan
+from conversations.models import Conversation, Message
+from conversations.outcomes import CallTerms
+from conversations.pay import cost_affordable, due_of
+from llm import pricing
+from llm.errors import ProviderNotConfigured
+from llm.keys import credentials_for
+from llm.models import LLMPrice
+from llm.types import CallRequest, ChatMessage, Credentials
+from synapscale.common.errors import InsufficientBalance, Unprocessable
+from synapscale.common.money import ZERO, usd_text
+from workspaces.models import AccessToken, User, Workspace
+
+IN_FLIGHT_RETRY_SECONDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """On whose behalf a call is made."""
+
+    user: User
+    workspace: Workspace
+    access_token: AccessToken | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A call that could be made now."""
+
+    plan: Plan
+    request: CallRequest
+    credentials: Credentials
+    price: LLMPrice
+    priced_at: datetime
+    amount: Decimal
+    """The worst case, to be reserved, in USD; 0 where nothing is charged."""
+    terms: CallTerms
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens it may take, by an estimate: what counts against a rate limit until it is known."""
+        return self.terms.prompt_tokens + self.request.max_tokens
+
+    def on(self, answer: Message) -> None:
+        """Write what is fixed about the call onto its pending answer (not saved yet)."""
+        answer.llm = self.plan.llm
+        answer.price = self.price
+        answer.priced_at = self.priced_at
+        answer.model_used = str(self.plan.llm)
+        answer.temperature = self.plan.temperature_sent
+        answer.max_tokens = self.request.max_tokens
+        answer.call = {"terms": asdict(self.terms)}
+
+
+def make_offer(
+    *, plan: Plan, asker: Asker, ask: Ask, conversation: Conversation, question: Message, wallet: Wallet, now: datetime
+) -> Offer:
+    """What calling ``plan.llm`` at ``now`` takes. Raises the Refusal that stands in the way."""
+    try:
+        price = plan.llm.price_at(now)
+    except pricing.NoPrice:
+        raise Unprocessable(f"{plan.llm} has no price at present, so it can't be called.", code="no_price") from None
+    try:
+        credentials = credentials_for(user=asker.user, workspace=asker.workspace, llm=plan.llm, source=ask.key_source)
+    except ProviderNotConfigured as error:
+        raise Unprocessable(error.message, code=error.code, status=error.http_status) from None
+    request = _request(plan, ask, conversation, question)
+    is_charged = policy.should_charge(asker.user, asker.workspace, credentials.source, wallet=wallet)
+    basis_points = policy.basis_points(credentials.source, wallet=wallet) if is_charged else 0
+    amount = ZERO
+    if is_charged:
+        max_tokens, amount = _afford(
+            wallet,
+            spending.left(asker.access_token, at=now),
+            price,
+            request,
+            plan,
+            now,
+            key_source=credentials.source,
+            basis_points=basis_points,
+        )
+        request = replace(request, max_tokens=max_tokens)
+    is_chat = conversation.kind == Conversation.Kind.CHAT
+    terms = CallTerms(
+        key_source=credentials.source,
+        is_charged=is_charged,
+        markup_bps=basis_points,
+        prompt_tokens=prompts.estimated_tokens(request, llm=plan.llm),
+        model_settings=plan.as_settings(max_tokens=request.max_tokens),
+        keeps_content=is_chat or asker.workspace.keeps_api_content,
+        access_token=str(asker.access_token.pk) if asker.access_token else "",
+    )
+    return Offer(plan, request, credentials, price, now, amount, terms)
+
+
+def _request(plan: Plan, ask: Ask, conversation: Conversation, question: Message) -> CallRequest:
+    llm, turn = plan.llm, prompts.as_turn(question)
+    request = CallRequest(
+        model=llm.upstream_name,
+        messages=ask.turns or (turn,),
+        system=plan.system,
+        max_tokens=plan.max_tokens,
+        temperature=None if plan.temperature_sent is None else float(plan.temperature_sent),
+        tools=tuple(plan.tools),
+        tool_choice=plan.tool_choice,
+        response_schema=plan.response_schema,
+        stop=tuple(plan.stop),
+        is_reasoning=llm.supports_reasoning,
+        **ask.options,
+    )
+    room = llm.context_window - prompts.estimated_tokens(request, llm=llm)
+    if room < 1:
+        raise Unprocessable("The message is longer than the model's context window.", code="context_length_exceeded")
+    max_tokens = min(plan.max_tokens, room)
+    if ask.is_one_shot:
+        return replace(request, max_tokens=max_tokens)
+    earlier = prompts.history(conversation, llm)
+    if question.role == Message.Role.TOOL and not _answers_a_call(question, earlier):
+        raise Unprocessable(
+            "No tool call of this conversation has this id.",
+            code="unknown_tool_call",
+            details={"tool_call_id": [question.tool_call_id]},
+        )
+    kept = prompts.fitting(earlier, room=room - max_tokens, llm=llm)
+    return replace(request, messages=(*kept, turn), max_tokens=max_tokens)
+
+
+def _answers_a_call(question: Message, earlier: list[ChatMessage]) -> bool:
+    return any(call.id == question.tool_call_id for turn in earlier for call in turn.tool_calls)
+
+
+def _afford(
+    wallet: Wallet,
+    token_left: Decimal | None,
+    price: LLMPrice,
+    request: CallRequest,
+    plan: Plan,
+    now: datetime,
+    **charge: Any,
+) -> tuple[int, Decimal]:
+    """How long the answer may get and what to reserve for it: the money decides the length, down to a floor."""
+    table, input_tokens = price.table, prompts.worst_case_tokens(request, llm=plan.llm)
+
+    def worst(max_tokens: int) -> Decimal:
+        cost = pricing.worst_case(table, input_tokens=input_tokens, max_output_tokens=max_tokens, at=now)
+        return due_of(cost, **charge)
+
+    def affordable(money: Decimal) -> int:
+        budget = cost_affordable(max(money, ZERO), **charge)
+        return pricing.affordable_output_tokens(table, budget=budget, input_tokens=input_tokens, at=now)
+
+    is_token_short = token_left is not None and token_left < wallet.available
+    available = token_left if is_token_short and token_left is not None else wallet.available
+    needed = worst(request.max_tokens)
+    if needed <= available:
+        return request.max_tokens, needed
+    floor = min(settings.MIN_OUTPUT_TOKENS, request.max_tokens)
+    tokens = min(affordable(available), request.max_tokens)
+    if tokens >= floor:
+        return tokens, worst(tokens)
+    details = {
+        "needed": usd_text(needed),
+        "available": usd_text(max(available, ZERO)),
+        "affordable_max_tokens": max(tokens, 0),
+    }
+    if is_token_short:
+        raise InsufficientBalance(
+            "The spending limit of this access token does not cover this call.",
+            code="spend_limit_exceeded",
+            details={**details, "reason": "spend_limit"},
+        )
+    # Would it do once the calls under way are settled? Then it is worth another try, soon.
+    is_in_flight = affordable(wallet.available + wallet.held) >= floor
+    raise InsufficientBalance(
+        "The balance does not cover this call.",
+        details={**details, "held": usd_text(wallet.held), "reason": "in_flight_holds" if is_in_flight else "balance"},
+        retry_after=IN_FLIGHT_RETRY_SECONDS if is_in_flight else None,
+    )

@@ -1,0 +1,84 @@
+"""Which providers are failing: after several failures in a row a provider is skipped for a while, then probed again.
+
+Kept in the process, not in the database: it is advice about where to try first, and a process learns it again in a few
+calls. What a key or a request did wrong says nothing about the provider and does not count.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from django.conf import settings
+
+from llm.errors import ProviderError, ProviderTimeout, ProviderUnavailable, StreamInterrupted
+from llm.types import Credentials
+
+MAX_PAUSE_SECONDS = 300
+_COUNTED = (ProviderUnavailable, ProviderTimeout, StreamInterrupted)
+
+
+@dataclass(slots=True)
+class _Circuit:
+    failures: int = 0
+    """In a row."""
+    opened: int = 0
+    """How many times in a row it was opened: each pause is twice as long as the one before."""
+    closed_until: float = 0
+    """Until when it is skipped, on the monotonic clock."""
+    probing_until: float = 0
+    """A probe is under way; the others go on skipping until it is over, or this moment has passed."""
+
+
+class Circuits:
+    """The circuits of this process, by provider and host. Only ever touched by short, non-blocking code."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._circuits: dict[tuple[str, str], _Circuit] = {}
+
+    def lets_through(self, credentials: Credentials) -> bool:
+        """Whether to call this provider now. After a pause, one caller is let through as a probe."""
+        circuit = self._circuits.get(_key(credentials))
+        if circuit is None or circuit.opened == 0:
+            return True
+        now = self._clock()
+        if now < circuit.closed_until or now < circuit.probing_until:
+            return False
+        circuit.probing_until = now + settings.CIRCUIT_PAUSE_SECONDS
+        return True
+
+    def record(self, credentials: Credentials, error: ProviderError | None) -> None:
+        """How a call went: ``None`` when it was answered."""
+        key = _key(credentials)
+        if error is None:
+            self._circuits.pop(key, None)
+            return
+        if not isinstance(error, _COUNTED):
+            return
+        circuit = self._circuits.setdefault(key, _Circuit())
+        circuit.failures += 1
+        if circuit.opened or circuit.failures >= settings.CIRCUIT_FAILURES:
+            pause = min(settings.CIRCUIT_PAUSE_SECONDS * 2**circuit.opened, MAX_PAUSE_SECONDS)
+            circuit.opened += 1
+            circuit.closed_until = self._clock() + pause
+            circuit.probing_until = 0
+
+    def state(self, provider: str) -> str:
+        """``closed`` (all is well), ``open`` (skipped) or ``half_open`` (the next call is a probe), at any host of it."""
+        now = self._clock()
+        circuits = [circuit for (name, _), circuit in self._circuits.items() if name == provider and circuit.opened]
+        if any(now < circuit.closed_until for circuit in circuits):
+            return "open"
+        return "half_open" if circuits else "closed"
+
+    def reset(self) -> None:
+        self._circuits.clear()
+
+
+def _key(credentials: Credentials) -> tuple[str, str]:
+    return credentials.provider, credentials.base_url
+
+
+CIRCUITS = Circuits()
