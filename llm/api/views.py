@@ -19,7 +19,6 @@ from llm.models import LLM, LLMPrice, ProviderName
 from workspaces.authentication import caller
 from workspaces.models import Workspace
 
-
 _KEYLESS = {ProviderName.DEMO.value, ProviderName.PRIVATE.value}
 """Providers that the house needs no key for, or has it elsewhere; listed where there is a model of theirs."""
 
