@@ -16,6 +16,7 @@ from django.test import TransactionTestCase
 
 from conversations import calls
 from conversations.audit import audit
+from llm.circuits import CIRCUITS
 from llm.models import LLM
 from tests import tenancy_guard
 from tests.catalogue import make_llm
@@ -73,6 +74,14 @@ def _tenancy(request: pytest.FixtureRequest) -> Iterator[None]:
     tenancy_guard.switch(request.node.get_closest_marker("fleet") is None)
     yield
     tenancy_guard.switch(False)
+
+
+@pytest.fixture(autouse=True)
+def _circuits() -> Iterator[None]:
+    """They belong to the process: no test must learn from another that a provider fails."""
+    CIRCUITS.reset()
+    yield
+    CIRCUITS.reset()
 
 
 @pytest.fixture
