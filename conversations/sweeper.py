@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from django.db import transaction
 from django.db.models import Q
+from django.utils import timezone
 
-from billing import holds
+from billing import holds, spending
 from billing.models import Hold
 from conversations.metering import meter_message
 from conversations.models import Message
@@ -95,6 +96,7 @@ def _finish_one(hold: Hold, is_due: Q) -> str | None:
             return None  # renewed or resolved meanwhile
         if message is None:
             holds.resolve(hold=hold, state=Hold.State.EXPIRED, charged=ZERO)
+            spending.settle(hold, charged=ZERO, at=timezone.now())
             holds.give_back(hold=hold)
             return "lost"
         if message.is_final:
