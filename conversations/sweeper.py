@@ -109,11 +109,13 @@ def _save_as_swept(message: Message) -> str:
     checkpoint = message.call.get("checkpoint", {})
     seen = checkpoint.get("seen_usage")
     written = checkpoint.get("written_bytes", len(message.content.encode()))
-    has_text = written > 0
+    thought = checkpoint.get("thought_bytes", 0)
+    has_text = written > 0 or thought > 0
     outcome = Outcome(
         status=Message.Status.INTERRUPTED if has_text else Message.Status.ERROR,
         content=message.content,
         written_bytes=written,
+        thought_bytes=thought,
         seen_usage=Usage(**seen) if seen else None,
         error_code="interrupted" if has_text else "lost",
         error_message="The server stopped while this answer was being written."
