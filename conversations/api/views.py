@@ -167,7 +167,7 @@ class MessageViewSet(  # type: ignore[misc]  # its dispatch is a coroutine
             membership=who.membership,
             conversation_id=conversation_pk,  # type: ignore[arg-type]
             ask=ask,
-            idempotency_key=_idempotency_key(request),
+            idempotency_key=idempotency_key(request),
             access_token=who.token,
         )
         if isinstance(admitted, Admitted):
@@ -246,7 +246,7 @@ class FeedbackView(viewsets.GenericViewSet[MessageFeedback]):
         return Response(status=204)
 
 
-def _idempotency_key(request: Request) -> str:
+def idempotency_key(request: Request) -> str:
     key = request.headers.get("Idempotency-Key")
     if key is None:
         return ""

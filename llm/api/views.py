@@ -4,7 +4,7 @@ from typing import Any
 
 import django_filters
 from django.conf import settings
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, QuerySet
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, viewsets
@@ -17,21 +17,9 @@ from llm.circuits import CIRCUITS
 from llm.keys import providers_with_key
 from llm.models import LLM, LLMPrice, ProviderName
 from workspaces.authentication import caller
-from workspaces.models import Workspace
 
 _KEYLESS = {ProviderName.DEMO.value, ProviderName.PRIVATE.value}
 """Providers that the house needs no key for, or has it elsewhere; listed where there is a model of theirs."""
-
-
-def _callable_in(workspace: Workspace) -> QuerySet[LLM]:
-    """The models that the rules of ``workspace`` allow."""
-    llms = LLM.objects.active()
-    if not workspace.allowed_models:
-        return llms
-    allowed = Q(pk__in=[])
-    for provider, _, name in (full.partition("/") for full in workspace.allowed_models):
-        allowed |= Q(provider=provider, name=name)
-    return llms.filter(allowed)
 
 
 class LLMFilter(django_filters.FilterSet):
@@ -60,7 +48,8 @@ class LLMViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gene
     def get_queryset(self) -> QuerySet[LLM]:
         if self.request.auth is None:
             return self.queryset
-        return _callable_in(caller(self.request).workspace)
+        who = caller(self.request)
+        return LLM.objects.callable_in(who.workspace, access_token=who.token)
 
     def get_serializer_context(self) -> dict[str, Any]:
         context = dict(super().get_serializer_context())
@@ -78,7 +67,8 @@ class ProvidersView(APIView):
 
     @extend_schema(responses=ProviderListSerializer)
     def get(self, request: Request) -> Response:
-        models = _callable_in(caller(request).workspace)
+        who = caller(request)
+        models = LLM.objects.callable_in(who.workspace, access_token=who.token)
         counts = dict(models.order_by().values_list("provider").annotate(n=Count("pk")))
         rows = [
             {
