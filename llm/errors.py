@@ -105,3 +105,11 @@ class ProviderNotConfigured(ProviderError):
     code = "provider_not_configured"
     http_status = 503
     default_message = "No key is configured for this provider."
+
+
+class ProviderHostForbidden(ProviderError):
+    """The host, or the address that its name has now, is none that may be connected to (``llm.hosts``)."""
+
+    code = "provider_host_forbidden"
+    http_status = 422
+    default_message = "The provider's host may not be connected to."

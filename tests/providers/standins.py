@@ -24,6 +24,7 @@ import asyncio
 import functools
 import gzip
 import json
+import ssl
 import threading
 from collections import deque
 from typing import Any
@@ -71,7 +72,7 @@ def fault(kind: str, *, after: int = 0, **fields: Any) -> Behaviour:
 class StandIn:
     """The server. ``start()`` runs it in a thread; all methods may be called from the test's thread."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, *, tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[Recorded] = []
         self.default = Behaviour()
         self.answering = 0
@@ -80,6 +81,7 @@ class StandIn:
         """The largest ``answering`` since the last reset."""
         self._queue: deque[Behaviour] = deque()
         self._port = port
+        self._tls = tls
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._stop: asyncio.Event | None = None
@@ -89,7 +91,11 @@ class StandIn:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._port}"
+
+    @property
+    def port(self) -> int:
+        return self._port
 
     @property
     def openai_url(self) -> str:
@@ -152,7 +158,9 @@ class StandIn:
             tasks.add(task)
             task.add_done_callback(tasks.discard)
 
-        server = await asyncio.start_server(connected, "127.0.0.1", self._port, backlog=1024, limit=64 * 1024 * 1024)
+        server = await asyncio.start_server(
+            connected, "127.0.0.1", self._port, backlog=1024, limit=64 * 1024 * 1024, ssl=self._tls
+        )
         self._port = server.sockets[0].getsockname()[1]
         self._is_up.set()
         await self._stop.wait()
@@ -214,7 +222,8 @@ class StandIn:
     async def _plain(
         self, vendor: str, behaviour: Behaviour, writer: asyncio.StreamWriter, headers: dict[str, str]
     ) -> bool:
-        document = json.dumps(RENDER[vendor](behaviour)).encode()
+        listed = {"object": "list", "data": [{"id": name, "object": "model"} for name in behaviour.models]}
+        document = json.dumps(listed if vendor == "models" else RENDER[vendor](behaviour)).encode()
         match behaviour.fault:
             case "gzip_bomb":
                 document, headers = gzip_bomb(), {**headers, "content-encoding": "gzip"}
@@ -319,6 +328,8 @@ def _vendor(path: str) -> str | None:
         return "openai"
     if path.endswith("/messages"):
         return "anthropic"
+    if path.endswith("/v1/models"):
+        return "models"
     if path.endswith((":generateContent", ":streamGenerateContent")):
         return "google"
     return None

@@ -55,6 +55,8 @@ class Behaviour:
     """``{"id", "name", "arguments", "signature"}`` each, ``arguments`` as JSON text."""
     reasoning_text: str = ""
     """Thinking shown before the answer."""
+    models: list[str] = field(default_factory=lambda: ["model-2", "model-1"])
+    """The answer to a request that lists, in this order."""
     model: str = "stand-in-model"
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
