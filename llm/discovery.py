@@ -1,0 +1,203 @@
+"""What an OpenAI-compatible host offers, and taking one of its models into the catalogue.
+
+A source is a private host that an operator entered, or ``llama``: the host at ``LLAMA_BASE_URL``. What a host says of
+itself is a list of ids; what a model can do and what it costs is said by the operator, and never guessed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any, Literal
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from llm import client, connections
+from llm.errors import ProviderError, ProviderNotConfigured
+from llm.models import LLM, LLMPrice, ProviderConnection, ProviderName
+from llm.providers import adapter_for
+from llm.providers.base import SDKProvider
+from llm.providers.failures import UnreadableAnswerError
+from llm.types import Credentials
+from synapscale.common.db import in_db
+
+Source = ProviderConnection | Literal["llama"]
+
+MAX_MODELS = 10_000
+MAX_ID_CHARACTERS = 150
+MAX_SECONDS = 20.0
+"""An operator is waiting for the page."""
+
+CAPABILITIES = {
+    column.name.removeprefix("supports_"): column.name
+    for column in LLM._meta.concrete_fields
+    if column.name.startswith("supports_")
+}
+"""What a model can do, and the column that says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A model that a host offers."""
+
+    id: str
+    """As the host calls it."""
+    name: str
+    """As the catalogue calls it, without the provider."""
+    llm: LLM | None
+    """The model of the catalogue, if it is there already."""
+
+    @property
+    def is_imported(self) -> bool:
+        return self.llm is not None
+
+
+async def list_models(source: Source) -> list[Found]:
+    """The models that the host offers, by id. Raises ``llm.errors.ProviderError``."""
+    return await in_db(_compare, source, _usable(await _list_models(_credentials(source))))
+
+
+def list_models_now(source: Source) -> list[Found]:
+    """``list_models`` for code that waits for it: pages of the back office and commands."""
+
+    async def ask() -> list[str]:
+        try:
+            return await _list_models(_credentials(source))
+        finally:
+            await client.aclose_all()  # they belong to this event loop, which ends here
+
+    return _compare(source, _usable(asyncio.run(ask())))
+
+
+def _credentials(source: Source) -> Credentials:
+    if isinstance(source, ProviderConnection):
+        return connections.credentials(source)
+    house = settings.PROVIDERS[source]
+    if not house["api_key"]:
+        raise ProviderNotConfigured(f"No key is configured for {source}.", provider=source)
+    return Credentials(provider=source, api_key=house["api_key"], base_url=house["base_url"])
+
+
+async def _list_models(credentials: Credentials) -> list[str]:
+    """The ids as the host lists them."""
+    timeouts = client.policy().timeouts
+    timeouts = replace(timeouts, total=min(timeouts.total, MAX_SECONDS))
+    adapter = adapter_for(credentials.provider, timeouts=timeouts)
+    assert isinstance(adapter, SDKProvider)
+    failure: ProviderError
+    try:
+        async with asyncio.timeout(timeouts.total), adapter._lease(credentials) as sdk:
+            page = await sdk.models.list()
+        if not isinstance(models := getattr(page, "data", None), list):
+            raise UnreadableAnswerError
+        return [getattr(model, "id", "") for model in models]
+    except Exception as error:
+        failure = adapter._failure(error)
+    raise failure
+
+
+def _usable(ids: Iterable[Any]) -> list[str]:
+    """The ids that can be one, each once, in order; of a list without end, the first."""
+    return sorted({name for name in itertools.islice(ids, MAX_MODELS) if is_model_id(name)})
+
+
+def is_model_id(value: Any) -> bool:
+    return isinstance(value, str) and 1 <= len(value) <= MAX_ID_CHARACTERS and value.isprintable() and " " not in value
+
+
+def name_of(source: Source, model_id: str) -> str:
+    """A model's name in the catalogue: two private hosts may call different models by the same id."""
+    return f"{source.slug}/{model_id}" if isinstance(source, ProviderConnection) else model_id
+
+
+def _compare(source: Source, ids: Iterable[str]) -> list[Found]:
+    known = {llm.name: llm for llm in LLM.objects.filter(**_place(source))}
+    return [Found(id=name, name=name_of(source, name), llm=known.get(name_of(source, name))) for name in ids]
+
+
+def _place(source: Source) -> dict[str, Any]:
+    if isinstance(source, ProviderConnection):
+        return {"provider": ProviderName.PRIVATE, "connection": source}
+    return {"provider": source}
+
+
+# --- Importing ------------------------------------------------------------------------------------------------------
+
+
+def import_model(
+    *,
+    source: Source,
+    model_id: str,
+    display_name: str,
+    context_window: int,
+    max_output_tokens: int,
+    capabilities: Iterable[str],
+    input_usd_per_mtok: Decimal | None,
+    output_usd_per_mtok: Decimal | None,
+    cached_input_usd_per_mtok: Decimal | None = None,
+    request_fee_usd: Decimal = Decimal(0),
+) -> LLM:
+    """A model of the host in the catalogue, callable from now on at this price: USD per million tokens, and per call.
+
+    ``capabilities`` are keys of ``CAPABILITIES``. Input and output must have a price; a model that is free costs 0,
+    said so. Raises ValidationError that names the argument, and writes nothing then.
+    """
+    errors = {}
+    supported = set(capabilities)
+    if not is_model_id(model_id):
+        errors["model_id"] = f"An id has 1 to {MAX_ID_CHARACTERS} printable characters, and no spaces."
+    if unknown := supported - CAPABILITIES.keys():
+        errors["capabilities"] = f"There is no such capability: {min(unknown)}."
+    prices = {"input_usd_per_mtok": input_usd_per_mtok, "output_usd_per_mtok": output_usd_per_mtok}
+    errors |= {name: "A price is required; free is 0." for name, price in prices.items() if price is None}
+    if errors:
+        raise ValidationError(errors)
+    llm = LLM(
+        **_place(source),
+        name=name_of(source, model_id),
+        display_name=display_name,
+        context_window=context_window,
+        max_output_tokens=max_output_tokens,
+        is_active=True,
+        **{column: capability in supported for capability, column in CAPABILITIES.items()},
+    )
+    _check(llm)
+    try:
+        with transaction.atomic():
+            llm.save(force_insert=True)
+            LLMPrice.supersede(
+                llm=llm,
+                effective_from=timezone.now(),
+                input_usd_per_mtok=input_usd_per_mtok,
+                output_usd_per_mtok=output_usd_per_mtok,
+                cached_input_usd_per_mtok=cached_input_usd_per_mtok,
+                request_fee_usd=request_fee_usd,
+                source=f"Entered at the import from {source}.",
+            )
+    except IntegrityError:  # somebody else was faster
+        raise _duplicate(llm) from None
+    return llm
+
+
+def _check(llm: LLM) -> None:
+    if LLM.objects.filter(provider=llm.provider, name=llm.name).exists():
+        raise _duplicate(llm)
+    try:
+        llm.full_clean(validate_constraints=False)
+    except ValidationError as error:
+        errors: dict[str, Any] = error.update_error_dict({})
+        raise ValidationError(
+            {"model_id" if name == "name" else name: fault for name, fault in errors.items()}
+        ) from None
+    if not 1 <= llm.max_output_tokens <= llm.context_window:
+        raise ValidationError({"max_output_tokens": "An answer has at least one token, and fits the context window."})
+
+
+def _duplicate(llm: LLM) -> ValidationError:
+    return ValidationError({"model_id": f"{llm} is in the catalogue already."})
