@@ -19,7 +19,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from llm import client, connections
-from llm.errors import ProviderError, ProviderNotConfigured
+from llm.errors import ProviderError, ProviderModelNotFound, ProviderNotConfigured
 from llm.models import LLM, LLMPrice, ProviderConnection, ProviderName
 from llm.providers import adapter_for
 from llm.providers.base import SDKProvider
@@ -60,7 +60,7 @@ class Found:
 
 async def list_models(source: Source) -> list[Found]:
     """The models that the host offers, by id. Raises ``llm.errors.ProviderError``."""
-    return await in_db(_compare, source, _usable(await _list_models(_credentials(source))))
+    return await in_db(_compare, source, await _ask(source))
 
 
 def list_models_now(source: Source) -> list[Found]:
@@ -68,11 +68,20 @@ def list_models_now(source: Source) -> list[Found]:
 
     async def ask() -> list[str]:
         try:
-            return await _list_models(_credentials(source))
+            return await _ask(source)
         finally:
             await client.aclose_all()  # they belong to this event loop, which ends here
 
-    return _compare(source, _usable(asyncio.run(ask())))
+    return _compare(source, asyncio.run(ask()))
+
+
+async def _ask(source: Source) -> list[str]:
+    credentials = _credentials(source)
+    try:
+        return _usable(await _list_models(credentials))
+    except ProviderModelNotFound as error:
+        message = "There is no list of models at this base URL."
+        raise ProviderModelNotFound(message, provider=error.provider, status_code=error.status_code) from None
 
 
 def _credentials(source: Source) -> Credentials:

@@ -50,6 +50,12 @@ class ProviderConnectionForm(OperatorForm):
         # The model's own check of URLs knows no names without a domain, as hosts in a private network have them.
         return {*super()._get_validation_exclusions(), "base_url"}
 
+    def clean_slug(self) -> str:
+        slug: str = self.cleaned_data["slug"]
+        if slug == "llama":
+            raise ValidationError("“llama” stands for the host at LLAMA_BASE_URL.")
+        return slug
+
     def clean_key(self) -> str:
         key: str = self.cleaned_data["key"]
         if not key.isascii() or not key.isprintable() or " " in key:

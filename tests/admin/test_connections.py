@@ -79,6 +79,7 @@ def test_a_host_without_a_key(office: Office, db: None) -> None:
         ({"base_url": ""}, "base_url"),
         ({"slug": ""}, "slug"),
         ({"slug": "a/b"}, "slug"),
+        ({"slug": "llama"}, "slug"),
         ({"key": "sk-with space"}, "key"),
         ({"key": "sk-ключ"}, "key"),
     ],
@@ -272,6 +273,8 @@ def test_a_host_that_does_not_answer_is_said_plainly(
     with caplog.at_level(logging.DEBUG):
         provider.always(refusal(401, code="invalid_api_key", message="Incorrect API key provided: {key}"))
         assert told() == "The provider refused the key."
+        provider.always(refusal(404))
+        assert told() == "There is no list of models at this base URL."
         ProviderConnection.objects.update(base_url="http://127.0.0.1:9/v1")
         assert told() == "The connection to the provider failed."
         ProviderConnection.objects.update(base_url="http://models.example/v1")
