@@ -40,9 +40,11 @@ class ImportForm(forms.Form):
         choices=[(name, name.replace("_", " ")) for name in discovery.CAPABILITIES],
         widget=forms.CheckboxSelectMultiple,
     )
-    input_usd_per_mtok = _price("input_usd_per_mtok", help_text="USD per million tokens. A model that is free costs 0.")
-    output_usd_per_mtok = _price("output_usd_per_mtok", help_text="Reasoning included.")
-    cached_input_usd_per_mtok = _price("cached_input_usd_per_mtok", required=False)
+    input_usd_per_mtok = _price(
+        "input_usd_per_mtok", label="input price", help_text="USD per million tokens. A model that is free costs 0."
+    )
+    output_usd_per_mtok = _price("output_usd_per_mtok", label="output price")
+    cached_input_usd_per_mtok = _price("cached_input_usd_per_mtok", label="cached input price", required=False)
 
     def save(self, source: discovery.Source) -> LLM | None:
         """The model in the catalogue; None where that was not possible, and the errors say why."""
