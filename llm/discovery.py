@@ -7,9 +7,8 @@ itself is a list of ids; what a model can do and what it costs is said by the op
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -19,20 +18,14 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from llm import client, connections
-from llm.errors import ProviderError, ProviderModelNotFound, ProviderNotConfigured
+from llm.errors import ProviderModelNotFound, ProviderNotConfigured
 from llm.models import LLM, LLMPrice, ProviderConnection, ProviderName
-from llm.providers import adapter_for
-from llm.providers.base import SDKProvider
-from llm.providers.failures import UnreadableAnswerError
 from llm.types import Credentials
 from synapscale.common.db import in_db
 
 Source = ProviderConnection | Literal["llama"]
 
-MAX_MODELS = 10_000
 MAX_ID_CHARACTERS = 150
-MAX_SECONDS = 20.0
-"""An operator is waiting for the page."""
 
 CAPABILITIES = {
     column.name.removeprefix("supports_"): column.name
@@ -78,7 +71,7 @@ def list_models_now(source: Source) -> list[Found]:
 async def _ask(source: Source) -> list[str]:
     credentials = _credentials(source)
     try:
-        return _usable(await _list_models(credentials))
+        return [name for name in await client.list_models(credentials) if is_model_id(name)]
     except ProviderModelNotFound as error:
         message = "There is no list of models at this base URL."
         raise ProviderModelNotFound(message, provider=error.provider, status_code=error.status_code) from None
@@ -93,31 +86,8 @@ def _credentials(source: Source) -> Credentials:
     return Credentials(provider=source, api_key=house["api_key"], base_url=house["base_url"])
 
 
-async def _list_models(credentials: Credentials) -> list[str]:
-    """The ids as the host lists them."""
-    timeouts = client.policy().timeouts
-    timeouts = replace(timeouts, total=min(timeouts.total, MAX_SECONDS))
-    adapter = adapter_for(credentials.provider, timeouts=timeouts)
-    assert isinstance(adapter, SDKProvider)
-    failure: ProviderError
-    try:
-        async with asyncio.timeout(timeouts.total), adapter._lease(credentials) as sdk:
-            page = await sdk.models.list()
-        if not isinstance(models := getattr(page, "data", None), list):
-            raise UnreadableAnswerError
-        return [getattr(model, "id", "") for model in models]
-    except Exception as error:
-        failure = adapter._failure(error)
-    raise failure
-
-
-def _usable(ids: Iterable[Any]) -> list[str]:
-    """The ids that can be one, each once, in order; of a list without end, the first."""
-    return sorted({name for name in itertools.islice(ids, MAX_MODELS) if is_model_id(name)})
-
-
-def is_model_id(value: Any) -> bool:
-    return isinstance(value, str) and 1 <= len(value) <= MAX_ID_CHARACTERS and value.isprintable() and " " not in value
+def is_model_id(text: str) -> bool:
+    return 1 <= len(text) <= MAX_ID_CHARACTERS and text.isprintable() and " " not in text
 
 
 def name_of(source: Source, model_id: str) -> str:

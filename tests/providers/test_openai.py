@@ -15,7 +15,7 @@ from llm.errors import (
     ProviderRateLimited,
     ProviderRequestRefused,
 )
-from llm.providers.openai import is_closed
+from llm.providers.openai_request import is_closed
 from llm.types import CallResult, ChatMessage, Image, TextDelta, ToolCall, Usage
 from tests.providers.calling import KEY, complete, request, stream
 from tests.providers.standins import StandIn, refusal
