@@ -111,3 +111,11 @@ class PaidFallbackForbidden(ProviderNotConfigured):
     code = "paid_fallback_forbidden"
     http_status = 403
     default_message = "There is no own key for this provider, and you let no call fall back to paid credit."
+
+
+class ProviderHostForbidden(ProviderError):
+    """The host, or the address that its name has now, is none that may be connected to (``llm.hosts``)."""
+
+    code = "provider_host_forbidden"
+    http_status = 422
+    default_message = "The provider's host may not be connected to."

@@ -287,12 +287,21 @@ def _llama_image(width: int, height: int) -> int:
     return 1601 * min(_cells(width, height, 560), 4)
 
 
+def _private_image(width: int, height: int) -> int:
+    # Nobody knows what a private host runs: the dearest of all. Besides the vendors' (it may be a gateway to them) these
+    # are Llama 3.2's four tiles, more than LLaVA-NeXT (2,928), Pixtral (4,160) and InternVL (3,328) ever take, and the
+    # 28 px patches of Qwen2-VL, which only the host's own settings limit.
+    vendors = (_openai_image, _anthropic_image, _google_image, _grok_image, _llama_image)
+    return max(4 * 1601, _cells(width, height, 28), *(tokens(width, height) for tokens in vendors))
+
+
 _IMAGE_TOKENS: dict[str, Callable[[int, int], int]] = {
     "openai": _openai_image,
     "anthropic": _anthropic_image,
     "google": _google_image,
     "grok": _grok_image,
     "llama": _llama_image,
+    "private": _private_image,
 }
 
 

@@ -19,13 +19,22 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from llm.errors import (
     ProviderAuthenticationError,
     ProviderError,
+    ProviderHostForbidden,
     ProviderNotConfigured,
     ProviderTimeout,
     ProviderUnavailable,
     StreamInterrupted,
 )
+from llm.hosts import HostForbidden
 from llm.providers.answer import Answer
-from llm.providers.failures import Refusal, ResponseTooLargeError, UnreadableAnswerError, classify, is_caused_by
+from llm.providers.failures import (
+    Refusal,
+    ResponseTooLargeError,
+    UnreadableAnswerError,
+    cause_of,
+    classify,
+    is_caused_by,
+)
 from llm.providers.pool import POOL, PoolKey
 from llm.types import CallRequest, CallResult, Credentials, StreamEvent
 
@@ -188,7 +197,7 @@ class SDKProvider(ABC, Generic[AnswerT]):
             # It could not be sent as a header, and the HTTP library's complaint would quote it.
             raise ProviderAuthenticationError("The key has characters that no key has.", provider=self.name)
         base_url = credentials.base_url or self.default_base_url
-        key = PoolKey(self.name, credentials.api_key, base_url, self.timeouts.connect)
+        key = PoolKey(self.name, credentials.api_key, base_url, self.timeouts.connect, credentials.guard)
         if self.sdk not in _LOADED:
             # SDKs take a second or two to import: in a thread, so that running streams go on meanwhile.
             await asyncio.to_thread(load_sdk, self.sdk)
@@ -250,6 +259,8 @@ class SDKProvider(ABC, Generic[AnswerT]):
             kind, message = ProviderUnavailable, "The provider closed the connection without an answer."
         elif isinstance(error, TimeoutError) or is_caused_by(error, httpx2.TimeoutException):
             kind, message = ProviderTimeout, ""
+        elif forbidden := cause_of(error, HostForbidden):
+            kind, message = ProviderHostForbidden, str(forbidden)
         elif is_caused_by(error, ResponseTooLargeError):
             message = "The provider's answer was too large or compressed."
         elif is_caused_by(error, httpx2.TransportError):

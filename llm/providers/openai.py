@@ -39,7 +39,7 @@ class OpenAIProvider(SDKProvider[Answer]):
 
     def __init__(self, name: str = "openai", *, timeouts: Timeouts | None = None) -> None:
         super().__init__(name, timeouts=timeouts)
-        self.default_base_url = BASE_URLS[name]
+        self.default_base_url = BASE_URLS.get(name, "")
 
     def _build(self, http: httpx2.AsyncClient, credentials: Credentials, base_url: str) -> AsyncOpenAI:
         import openai

@@ -303,17 +303,29 @@ def test_estimates_take_any_text() -> None:
         ("llama", (560, 560), 1601),
         ("llama", (561, 560), 3202),
         ("llama", (4000, 4000), 6404),
+        ("private", (10, 10), 6404),
+        ("private", (4032, 3024), 15552),  # 144 x 108 patches of 28 px
+        ("private", (10_000, 1), 6404),
     ],
 )
 def test_image_tokens(provider: str, size: tuple[int, int], tokens: int) -> None:
     assert pricing.image_tokens(provider, *size) == tokens
 
 
-@given(st.sampled_from(["openai", "anthropic", "google", "grok", "llama"]), st.integers(1, 9000), st.integers(1, 9000))
+VENDORS = ["openai", "anthropic", "google", "grok", "llama"]
+
+
+@given(st.sampled_from([*VENDORS, "private"]), st.integers(1, 9000), st.integers(1, 9000))
 def test_image_tokens_do_not_depend_on_the_orientation_and_never_shrink(provider: str, width: int, height: int) -> None:
     needed = pricing.image_tokens(provider, width, height)
     assert needed == pricing.image_tokens(provider, height, width) > 0
     assert pricing.image_tokens(provider, width + 1, height) >= needed
+
+
+@given(st.integers(1, 9000), st.integers(1, 9000))
+def test_an_image_at_a_private_host_is_reserved_as_at_the_dearest_vendor(width: int, height: int) -> None:
+    needed = pricing.image_tokens("private", width, height)
+    assert needed >= max(pricing.image_tokens(vendor, width, height) for vendor in VENDORS)
 
 
 def test_an_image_without_a_known_price_is_refused() -> None:

@@ -25,6 +25,7 @@ import asyncio
 import functools
 import gzip
 import json
+import ssl
 import threading
 from collections import deque
 from typing import Any
@@ -73,7 +74,7 @@ def fault(kind: str, *, after: int = 0, **fields: Any) -> Behaviour:
 class StandIn:
     """The server. ``start()`` runs it in a thread; all methods may be called from the test's thread."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, *, tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[Recorded] = []
         self.default = Behaviour()
         self.answering = 0
@@ -82,6 +83,7 @@ class StandIn:
         """The largest ``answering`` since the last reset."""
         self._queue: deque[Behaviour] = deque()
         self._port = port
+        self._tls = tls
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._stop: asyncio.Event | None = None
@@ -91,7 +93,11 @@ class StandIn:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._port}"
+
+    @property
+    def port(self) -> int:
+        return self._port
 
     @property
     def openai_url(self) -> str:
@@ -154,7 +160,9 @@ class StandIn:
             tasks.add(task)
             task.add_done_callback(tasks.discard)
 
-        server = await asyncio.start_server(connected, "127.0.0.1", self._port, backlog=1024, limit=64 * 1024 * 1024)
+        server = await asyncio.start_server(
+            connected, "127.0.0.1", self._port, backlog=1024, limit=64 * 1024 * 1024, ssl=self._tls
+        )
         self._port = server.sockets[0].getsockname()[1]
         self._is_up.set()
         await self._stop.wait()
