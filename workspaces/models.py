@@ -217,7 +217,7 @@ class AccessToken(BaseModel):
         ordering = ["-id"]
 
     def __str__(self) -> str:
-        return f"{self.name} (sk-syn-{self.prefix}…)"
+        return f"{self.name} ({tokens.shown(self.prefix)})"
 
     @classmethod
     def issue(cls, *, user: User, workspace: Workspace, name: str, expires_at: Any = None) -> tuple[AccessToken, str]:

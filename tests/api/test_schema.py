@@ -89,9 +89,10 @@ def test_every_operation_tells_its_errors_and_its_security(schema: Any) -> None:
             for status in ("4XX", "5XX"):
                 content = methods[method]["responses"][status]["content"]
                 assert content == {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-            assert methods[method]["security"] == [{"accessToken": []}, {"apiKey": []}]
+            assert methods[method]["security"] == [{"accessToken": []}, {"apiKey": []}, {"googleApiKey": []}]
     assert schema["components"]["securitySchemes"]["accessToken"]["scheme"] == "bearer"
     assert schema["components"]["securitySchemes"]["apiKey"]["name"] == "x-api-key"
+    assert schema["components"]["securitySchemes"]["googleApiKey"]["name"] == "x-goog-api-key"
 
 
 def test_asking(schema: Any) -> None:
