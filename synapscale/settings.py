@@ -232,6 +232,8 @@ SPECTACULAR_SETTINGS = {
         "UsageStatusEnum": "conversations.models.UsageLog.Status",
         "WorkspaceKindEnum": "workspaces.models.Workspace.Kind",
         "ConversationKindEnum": "conversations.models.Conversation.Kind",
+        "ScopeEnum": "workspaces.models.Scope",
+        "VariableCategoryEnum": "workspaces.models.UserVariable.Category",
     },
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = env_int("MAX_REQUEST_BYTES", 25 * 1024 * 1024)

@@ -73,6 +73,8 @@ def test_every_address_has_its_operations(schema: Any) -> None:
         "get workspaces/{workspace_pk}/members/{id}", "patch workspaces/{workspace_pk}/members/{id}",
         "delete workspaces/{workspace_pk}/members/{id}",
         "get llm/models", "get llm/models/{id}", "get llm/providers",
+        "get access-tokens", "post access-tokens", "get access-tokens/{id}", "patch access-tokens/{id}",
+        "delete access-tokens/{id}", "post access-tokens/{id}/rotate", "get me", "patch me",
         "get wallet", "get billing-events", "get billing-events/{id}",
         "get agents", "post agents", "get agents/{id}", "patch agents/{id}", "delete agents/{id}",
         "get conversations", "post conversations", "get conversations/{id}", "patch conversations/{id}",
@@ -114,8 +116,8 @@ def test_enumerations_have_names_that_mean_something(schema: Any) -> None:
     assert names == {
         "AskRoleEnum", "BillingEventStatusEnum", "BlankEnum", "CategoryEnum", "ConversationKindEnum",
         "ConversationStatusEnum", "EventTypeEnum", "KeySourceEnum", "MemberRoleEnum", "MessageRoleEnum",
-        "MessageStatusEnum", "ModeEnum", "ProviderEnum", "ThumbEnum", "UsageStatusEnum", "WalletStatusEnum",
-        "WorkspaceKindEnum", "WorkspaceStatusEnum",
+        "MessageStatusEnum", "ModeEnum", "ProviderEnum", "ScopeEnum", "SpendPeriodEnum", "ThumbEnum", "UsageStatusEnum",
+        "WalletStatusEnum", "WorkspaceKindEnum", "WorkspaceStatusEnum",
     }  # fmt: skip
 
 
@@ -127,6 +129,13 @@ def test_answers_are_as_described(
     assert_described(schema, "post", message, api.ask(alice, chat, llm=str(llm), temperature=0.5))
     answer = api.get(alice, messages_of(chat)).json()["results"][0]["id"]
     MessageFeedback.objects.create(workspace=alice.workspace, message_id=answer, user=alice.user, stars=5)
+    rules = {"name": "T", "scopes": ["chat"], "spend_limit_usd": "5", "spend_period": "day"}
+    created_token = api.post(alice, "access-tokens", rules)
+    assert_described(schema, "post", "access-tokens", created_token)
+    token = created_token.json()
+    assert_described(
+        schema, "post", "access-tokens/{id}/rotate", api.post(alice, f"access-tokens/{token['id']}/rotate", {})
+    )
     space, event = f"workspaces/{alice.workspace.pk}", alice.workspace.billing_events.first()
     for path, real in {
         "workspaces": "workspaces",
@@ -136,6 +145,9 @@ def test_answers_are_as_described(
         "llm/models": "llm/models",
         "llm/models/{id}": f"llm/models/{llm.pk}",
         "llm/providers": "llm/providers",
+        "access-tokens": "access-tokens",
+        "access-tokens/{id}": f"access-tokens/{token['id']}",
+        "me": "me",
         "wallet": "wallet",
         "billing-events": "billing-events",
         "billing-events/{id}": f"billing-events/{event.pk}",

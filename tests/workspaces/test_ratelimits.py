@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from synapscale.common.errors import RateLimited
 from tests.people import Cast, Person
+from tests.together import at_once
 from workspaces import ratelimits
 from workspaces.models import AccessToken, RateBucket, Workspace
 from workspaces.ratelimits import RateState, headers
@@ -354,25 +355,6 @@ def _compare_with_paper(bob: Person, clock: Clock, limits: Any, steps: Any) -> N
 
 
 # --- Many at once -----------------------------------------------------------------------------------------------------
-
-
-def at_once(count: int, job: Any) -> list[Any]:
-    """What ``count`` threads bring back that begin ``job(number)`` at the same moment."""
-    barrier, results = threading.Barrier(count), {}
-
-    def work(number: int) -> None:
-        try:
-            barrier.wait()
-            results[number] = job(number)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return [results[number] for number in range(count)]
 
 
 def passes(workspace: Workspace, token: AccessToken | None, tokens: int = 0) -> bool:
