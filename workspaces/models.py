@@ -232,7 +232,7 @@ class AccessToken(BaseModel):
         return token, new.raw
 
     def clean(self) -> None:
-        if not isinstance(self.scopes, list) or not self.scopes or not {*self.scopes} <= {*Scope.values}:
+        if not isinstance(self.scopes, list) or not self.scopes or any(s not in Scope.values for s in self.scopes):
             raise ValidationError({"scopes": f"Give a list of one or more of {', '.join(Scope.values)}."})
         _check_model_names("allowed_models", self.allowed_models)
         if self.spend_limit_usd is not None and self.spend_limit_usd <= 0:
