@@ -295,18 +295,19 @@ class UserVariable(BaseModel):
         return f"{self.category} {self.name} …{self.hint}"
 
     @property
-    def _bound_to(self) -> str:
+    def bound_to(self) -> str:
+        """What its ciphertext is bound to: copied into another row it does not decrypt."""
         owner = f"user:{self.user_id}" if self.user_id else f"workspace:{self.workspace_id}"
         return f"variable|{owner}|{self.category}|{self.name}|{self.pk}"
 
     def set_value(self, secret: str) -> None:
         """Encrypt ``secret`` into this row (not saved yet)."""
-        self.key_id, self.ciphertext = crypto.encrypt(secret, bound_to=self._bound_to)
+        self.key_id, self.ciphertext = crypto.encrypt(secret, bound_to=self.bound_to)
         self.hint = secret[-4:] if len(secret) >= 12 else ""
 
     def get_value(self) -> str:
         """The secret in clear, for the length of a call. Raises ``crypto.CannotDecrypt``."""
-        return crypto.decrypt(bytes(self.ciphertext), key_id=self.key_id, bound_to=self._bound_to)
+        return crypto.decrypt(bytes(self.ciphertext), key_id=self.key_id, bound_to=self.bound_to)
 
 
 class RateBucket(TenantModel):

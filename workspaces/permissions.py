@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from django.http import Http404
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 
 from synapscale.common.errors import Forbidden
 from workspaces.authentication import Caller
-from workspaces.models import Scope
+from workspaces.models import Scope, Workspace
 
 ANY_SCOPE = frozenset(Scope)
 
@@ -68,6 +69,15 @@ class ReadOrAdmin(InScope):
         """The same rule from within an action that some of its callers may use without it."""
         if not request.auth.membership.may_administer:
             raise Forbidden(cls.message)
+
+
+def administered_workspace(request: Any, pk: str) -> Workspace:
+    """The workspace in the address: 404 for strangers, 403 for members."""
+    workspace: Workspace = request.auth.workspace
+    if str(workspace.pk) != pk:
+        raise Http404
+    ReadOrAdmin.require(request)
+    return workspace
 
 
 def _is_served(method: str, view: Any) -> bool:

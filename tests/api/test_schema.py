@@ -75,6 +75,14 @@ def test_every_address_has_its_operations(schema: Any) -> None:
         "get llm/models", "get llm/models/{id}", "get llm/providers",
         "get access-tokens", "post access-tokens", "get access-tokens/{id}", "patch access-tokens/{id}",
         "delete access-tokens/{id}", "post access-tokens/{id}/rotate", "get me", "patch me",
+        *(
+            operation
+            for variables in ("user-variables", "workspaces/{workspace_pk}/variables")
+            for operation in (
+                f"get {variables}", f"post {variables}", f"get {variables}/{{id}}", f"patch {variables}/{{id}}",
+                f"delete {variables}/{{id}}",
+            )
+        ),
         "get wallet", "get billing-events", "get billing-events/{id}",
         "get agents", "post agents", "get agents/{id}", "patch agents/{id}", "delete agents/{id}",
         "get conversations", "post conversations", "get conversations/{id}", "patch conversations/{id}",
@@ -114,10 +122,10 @@ def test_asking(schema: Any) -> None:
 def test_enumerations_have_names_that_mean_something(schema: Any) -> None:
     names = {name for name in schema["components"]["schemas"] if name.endswith("Enum")}
     assert names == {
-        "AskRoleEnum", "BillingEventStatusEnum", "BlankEnum", "CategoryEnum", "ConversationKindEnum",
-        "ConversationStatusEnum", "EventTypeEnum", "KeySourceEnum", "MemberRoleEnum", "MessageRoleEnum",
+        "AskRoleEnum", "BillingEventStatusEnum", "BlankEnum", "ConversationKindEnum",
+        "ConversationStatusEnum", "EventTypeEnum", "FeedbackCategoryEnum", "KeySourceEnum", "MemberRoleEnum", "MessageRoleEnum",
         "MessageStatusEnum", "ModeEnum", "ProviderEnum", "ScopeEnum", "SpendPeriodEnum", "ThumbEnum", "UsageStatusEnum",
-        "WalletStatusEnum", "WorkspaceKindEnum", "WorkspaceStatusEnum",
+        "VariableCategoryEnum", "WalletStatusEnum", "WorkspaceKindEnum", "WorkspaceStatusEnum",
     }  # fmt: skip
 
 
@@ -137,6 +145,12 @@ def test_answers_are_as_described(
         schema, "post", "access-tokens/{id}/rotate", api.post(alice, f"access-tokens/{token['id']}/rotate", {})
     )
     space, event = f"workspaces/{alice.workspace.pk}", alice.workspace.billing_events.first()
+    made = [
+        api.post(alice, path, {"category": "secret", "name": "A", "value": "x"})
+        for path in ("user-variables", f"{space}/variables")
+    ]
+    assert_described(schema, "post", "user-variables", made[0])
+    variable, shared = (response.json()["id"] for response in made)
     for path, real in {
         "workspaces": "workspaces",
         "workspaces/{id}": space,
@@ -148,6 +162,10 @@ def test_answers_are_as_described(
         "access-tokens": "access-tokens",
         "access-tokens/{id}": f"access-tokens/{token['id']}",
         "me": "me",
+        "user-variables": "user-variables",
+        "user-variables/{id}": f"user-variables/{variable}",
+        "workspaces/{workspace_pk}/variables": f"{space}/variables",
+        "workspaces/{workspace_pk}/variables/{id}": f"{space}/variables/{shared}",
         "wallet": "wallet",
         "billing-events": "billing-events",
         "billing-events/{id}": f"billing-events/{event.pk}",

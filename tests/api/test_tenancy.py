@@ -17,6 +17,7 @@ from llm.models import LLM
 from synapscale.common.tenancy import fleet_wide
 from tests.api.asking import error_of, make_agent, make_answer, make_conversation
 from tests.people import Cast, fund
+from workspaces import variables
 from workspaces.models import AccessToken
 
 METHODS = ("get", "head", "post", "put", "patch", "delete", "options", "trace")
@@ -30,6 +31,8 @@ BODIES: list[dict[str, Any]] = [
     {"stars": 1},
     {"name": "Mine"},
     {"grace_seconds": 60},
+    {"category": "general", "name": "Mine", "value": "x"},
+    {"value": "x"},
 ]
 
 
@@ -51,6 +54,10 @@ def objects(transactional_db: None, cast: Cast, llm: LLM) -> Objects:
     MessageFeedback.objects.create(workspace=alice.workspace, message=answer, user=alice.user, stars=5)
     event = ledger.wallet_of(alice.workspace.pk).events.get()
     token, bobs_token = (AccessToken.objects.get(user=person.user) for person in (alice, cast.bob))
+    own, shared = (
+        variables.create(owner=owner, category="general", name="A", value="x")
+        for owner in (alice.user, alice.workspace)
+    )
     ledger.wallet_of(cast.charlie.workspace.pk)  # looking at one's wallet for the first time opens it
     space = f"workspaces/{alice.workspace.pk}"
     paths = (
@@ -67,8 +74,14 @@ def objects(transactional_db: None, cast: Cast, llm: LLM) -> Objects:
         f"access-tokens/{token.pk}",
         f"access-tokens/{bobs_token.pk}",
         f"access-tokens/{token.pk}/rotate",
+        f"user-variables/{own.pk}",
+        f"{space}/variables",
+        f"{space}/variables/{shared.pk}",
     )
-    return Objects(paths=paths, lists=("workspaces", "agents", "conversations", "billing-events", "access-tokens"))
+    return Objects(
+        paths=paths,
+        lists=("workspaces", "agents", "conversations", "billing-events", "access-tokens", "user-variables"),
+    )
 
 
 def everything() -> dict[str, list[Any]]:
@@ -112,6 +125,10 @@ def test_the_matrix_names_every_address(objects: Objects) -> None:
         "access-token-detail",
         "access-token-rotate",
         "me",
+        "user-variable-list",
+        "user-variable-detail",
+        "workspace-variable-list",
+        "workspace-variable-detail",
         "wallet",
         "billing-event-list",
         "billing-event-detail",
@@ -123,7 +140,7 @@ def test_the_matrix_names_every_address(objects: Objects) -> None:
         "message-detail",
         "message-feedback",
     }
-    assert len(objects.paths) == 13
+    assert len(objects.paths) == 16
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -149,7 +166,7 @@ def test_without_a_token_there_is_nothing_at_all(objects: Objects, cast: Cast, m
 
 def test_the_lists_of_a_stranger_show_only_what_is_his(objects: Objects, cast: Cast) -> None:
     assert [row["id"] for row in cast.charlie.get("workspaces").json()["results"]] == [str(cast.charlie.workspace.pk)]
-    for path in ("agents", "conversations", "billing-events"):
+    for path in ("agents", "conversations", "billing-events", "user-variables"):
         assert cast.charlie.get(path).json()["results"] == []
     assert [row["name"] for row in cast.charlie.get("access-tokens", all="true").json()["results"]] == [
         "charlie's token"

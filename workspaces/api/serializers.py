@@ -8,8 +8,8 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from synapscale.common.parsing import StrictFields, StrictIntegerField, StrictModelSerializer, StrictUsdField
-from workspaces import issuing, model_names, tokens
-from workspaces.models import AccessToken, Membership, Scope, User, Workspace
+from workspaces import issuing, model_names, tokens, variables
+from workspaces.models import AccessToken, Membership, Scope, User, UserVariable, Workspace
 
 
 class ModelNamesField(serializers.ListField):
@@ -191,3 +191,44 @@ class MeSerializer(StrictModelSerializer):
     @extend_schema_field(AccessTokenSerializer)
     def get_token(self, user: User) -> Any:
         return AccessTokenSerializer(self.context["caller"].token).data
+
+
+@extend_schema_field({"type": ["string", "null"], "minLength": 1, "maxLength": variables.MAX_VALUE})
+class ValueField(serializers.CharField):
+    """Goes in for every variable, and comes out of general ones only."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=variables.MAX_VALUE, trim_whitespace=False, **kwargs)
+
+    def get_attribute(self, instance: Any) -> Any:
+        return instance
+
+    def to_representation(self, value: Any) -> str | None:  # type: ignore[override]
+        return variables.readable_value(value)
+
+
+class VariableSerializer(StrictModelSerializer):
+    """A variable or secret. `value` is null for all but general ones; `masked` shows the end of a long one."""
+
+    name = serializers.CharField(max_length=100)
+    value = ValueField()
+    masked = serializers.SerializerMethodField()
+    expires_at = FutureField(required=False, allow_null=True)
+
+    class Meta:
+        model = UserVariable
+        fields = ["id", "category", "name", "value", "masked", "is_active", "expires_at", "created_at", "updated_at"]
+        read_only_fields = ["id", "created_at", "updated_at"]
+        extra_kwargs = {"category": {"required": True}}
+        validators: list[Any] = []  # its constraints are of the owner's rows, which the database looks at
+
+    def get_masked(self, variable: UserVariable) -> str:
+        return variables.masked(variable)
+
+    def validate(self, data: dict[str, Any]) -> dict[str, Any]:
+        for field in ("category", "name"):
+            if self.instance is not None and data.pop(field, getattr(self.instance, field)) != getattr(
+                self.instance, field
+            ):
+                raise serializers.ValidationError({field: "This stays with the variable; make another one."})
+        return data
