@@ -98,11 +98,11 @@ _SQL: list[tuple[str, str, str]] = [
     ),
     (
         "hold_message",
-        "an open hold has a pending answer, a settled one a final answer, or the usage log of an attempt before it",
+        "an open hold has a pending answer, a settled or released one a final answer, or an attempt's usage log",
         """SELECT h.id FROM holds h LEFT JOIN messages m ON m.workspace_id = h.workspace_id AND m.hold_id = h.id
            WHERE (h.state = 'held' AND (m.id IS NULL OR m.status NOT IN ('pending', 'streaming')))
                OR (h.state <> 'held' AND m.status IN ('pending', 'streaming'))
-               OR (h.state = 'settled' AND m.id IS NULL AND NOT EXISTS (
+               OR (h.state IN ('settled', 'released') AND m.id IS NULL AND NOT EXISTS (
                    SELECT 1 FROM usage_logs u WHERE u.workspace_id = h.workspace_id AND u.hold_id = h.id))""",
     ),
     (
@@ -112,16 +112,24 @@ _SQL: list[tuple[str, str, str]] = [
     ),
     (
         "metered",
-        "every final answer has its usage log, a successful one exactly one that succeeded",
+        "every attempt that ended has its usage log; an answer's last one succeeded, and no other did",
         """SELECT m.id FROM messages m LEFT JOIN (
                SELECT workspace_id, message_id, COUNT(*) AS n,
-                   SUM(CASE WHEN status = 'success' THEN 1 ELSE 0 END) AS succeeded
+                   SUM(CASE WHEN status = 'success' THEN 1 ELSE 0 END) AS succeeded,
+                   MAX(CASE WHEN status = 'success' THEN attempt ELSE 0 END) AS success
                FROM usage_logs GROUP BY 1, 2
            ) u ON u.workspace_id = m.workspace_id AND u.message_id = m.id
            WHERE m.role = 'assistant' AND m.llm_id IS NOT NULL AND (
-               (m.status = 'sent' AND COALESCE(u.succeeded, 0) <> 1)
-               OR (m.status IN ('error', 'interrupted') AND (COALESCE(u.n, 0) = 0 OR u.succeeded > 0))
-               OR (m.status IN ('pending', 'streaming') AND COALESCE(u.succeeded, 0) > 0))""",
+               COALESCE(u.n, 0) <> m.attempt - CASE WHEN m.status IN ('pending', 'streaming') THEN 1 ELSE 0 END
+               OR (m.status = 'sent' AND (u.succeeded <> 1 OR u.success <> m.attempt))
+               OR (m.status <> 'sent' AND u.succeeded > 0))""",
+    ),
+    (
+        "attempt_hold",
+        "every attempt has a hold of its own",
+        """SELECT u.id FROM usage_logs u JOIN (
+               SELECT workspace_id, hold_id FROM usage_logs WHERE hold_id IS NOT NULL GROUP BY 1, 2 HAVING COUNT(*) > 1
+           ) twice ON twice.workspace_id = u.workspace_id AND twice.hold_id = u.hold_id""",
     ),
     (
         "usage_event",
@@ -147,7 +155,11 @@ _SQL: list[tuple[str, str, str]] = [
         """SELECT t.id FROM token_spends t LEFT JOIN (
                SELECT workspace_id, access_token_id, SUM(amount) AS total FROM holds WHERE state = 'held' GROUP BY 1, 2
            ) h ON h.workspace_id = t.workspace_id AND h.access_token_id = t.access_token_id
-           WHERE t.held <> COALESCE(h.total, 0)""",
+           WHERE t.held <> COALESCE(h.total, 0)
+           UNION ALL
+           SELECT h.id FROM holds h LEFT JOIN token_spends t
+               ON t.workspace_id = h.workspace_id AND t.access_token_id = h.access_token_id
+           WHERE h.state = 'held' AND h.access_token_id IS NOT NULL AND t.id IS NULL""",
     ),
     (
         "refunds",

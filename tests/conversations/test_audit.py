@@ -20,10 +20,11 @@ from conversations.asks import Ask
 from conversations.models import Conversation, Message, UsageLog
 from llm.models import LLM
 from tests.books import assert_clean, broken
-from tests.conversations.calling import answered, ask, failed, make_conversation, sent, settle
+from tests.catalogue import make_llm
+from tests.conversations.calling import answered, ask, failed, followed, make_conversation, sent, settle
 from tests.people import Cast, fund
 from tests.unguarded import run, settle_constraints, unguarded
-from workspaces.models import AccessToken
+from workspaces.models import AccessToken, Workspace
 
 pytestmark = [pytest.mark.django_db, pytest.mark.fleet]
 NAMES = [name for name, _, _ in audit._SQL] + ["recomputed"]
@@ -32,7 +33,7 @@ NAMES = [name for name, _, _ in audit._SQL] + ["recomputed"]
 @pytest.fixture
 def books(cast: Cast, llm: LLM) -> Conversation:
     """A workspace in which everything has happened: an answer, a refund of half of it, an overrun, a failure, a call
-    under way, and a second workspace beside it.
+    under way; and a second one beside it, with an answer by a fallback and a call under way, both on a token with a limit.
     """
     alice, charlie = cast.alice, cast.charlie
     fund(alice.workspace, "1")
@@ -54,7 +55,12 @@ def books(cast: Cast, llm: LLM) -> Conversation:
     token = AccessToken.objects.get(workspace=charlie.workspace, user=charlie.user)
     token.spend_limit_usd = Decimal("0.5")
     token.save()
-    answered(charlie, make_conversation(charlie), access_token=token)
+    make_llm(name="second")
+    Workspace.objects.filter(pk=charlie.workspace.pk).update(fallback_models=["openai/second"])
+    charlie.workspace.refresh_from_db()
+    chat = make_conversation(charlie)
+    settle(followed(ask(charlie, chat, access_token=token)), sent())
+    ask(charlie, chat, access_token=token)
     settle_constraints()
     assert_clean()
     return conversation
@@ -62,6 +68,7 @@ def books(cast: Cast, llm: LLM) -> Conversation:
 
 ACME = "(SELECT id FROM workspaces WHERE slug = 'acme')"
 OF_ACME = f"workspace_id = {ACME}"
+OF_RIVAL = "workspace_id = (SELECT id FROM workspaces WHERE slug = 'rival')"
 SETTLED = f"{OF_ACME} AND state = 'settled' AND charged < amount"
 CHARGED = f"{OF_ACME} AND status = 'success' AND charged_usd = 50000000"
 BOUNDS = ("holds", "holds_charged_when_resolved")
@@ -146,7 +153,13 @@ CORRUPTIONS: list[tuple[str, str, list[tuple[str, str]], dict[str, int]]] = [
         "hold_message",
         f"UPDATE messages SET status = 'pending' WHERE {OF_ACME} AND status = 'error'",
         [],
-        {"hold_message": 1},
+        {"hold_message": 1, "metered": 1},
+    ),
+    (
+        "hold_message",
+        f"DELETE FROM usage_logs WHERE {OF_RIVAL} AND attempt = 1",
+        [],
+        {"hold_message": 1, "metered": 1, "model_statistics": 1},
     ),
     (
         "metered",
@@ -167,6 +180,25 @@ CORRUPTIONS: list[tuple[str, str, list[tuple[str, str]], dict[str, int]]] = [
         {"metered": 1},
     ),
     (
+        "metered",
+        f"UPDATE messages SET attempt = attempt + 1 WHERE {OF_ACME} AND status = 'pending'",
+        [],
+        {"metered": 1},
+    ),
+    (
+        "metered",
+        f"UPDATE usage_logs SET attempt = 0 WHERE {OF_RIVAL} AND status = 'success'",
+        [],
+        {"metered": 1},
+    ),
+    (
+        "attempt_hold",
+        f"UPDATE usage_logs SET hold_id = (SELECT hold_id FROM messages m WHERE m.status = 'sent' AND m.role = "
+        f"'assistant' AND m.workspace_id = usage_logs.workspace_id) WHERE {OF_RIVAL} AND attempt = 1",
+        [],
+        {"attempt_hold": 2, "hold_message": 1},
+    ),
+    (
         "usage_event",
         f"UPDATE usage_logs SET charged_usd = charged_usd - 1 WHERE {CHARGED}",
         [],
@@ -180,7 +212,13 @@ CORRUPTIONS: list[tuple[str, str, list[tuple[str, str]], dict[str, int]]] = [
     ),
     (
         "token_spend",
-        "UPDATE token_spends SET held = 1 WHERE workspace_id = (SELECT id FROM workspaces WHERE slug = 'rival')",
+        f"UPDATE token_spends SET held = 1 WHERE {OF_RIVAL}",
+        [],
+        {"token_spend": 1},
+    ),
+    (
+        "token_spend",
+        f"DELETE FROM token_spends WHERE {OF_RIVAL}",
         [],
         {"token_spend": 1},
     ),
