@@ -43,5 +43,5 @@ class BillingEventViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, view
         if self.request.auth is None:
             return self.queryset
         who = caller(self.request)
-        events = BillingEvent.objects.filter(workspace=who.workspace)
+        events = BillingEvent.objects.filter(workspace=who.workspace).select_related("original")
         return events if who.membership.may_administer else events.filter(user=who.user)
