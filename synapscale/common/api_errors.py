@@ -8,7 +8,8 @@ from typing import Any
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.core.exceptions import ValidationError as ModelValidationError
 from django.db import OperationalError
-from django.http import Http404, HttpRequest, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.views import defaults
 from rest_framework import exceptions, serializers, status
 from rest_framework.response import Response
 
@@ -16,6 +17,8 @@ from synapscale.common.errors import Refusal
 
 logger = logging.getLogger(__name__)
 
+API_PREFIXES = ("/api/", "/v1/")
+"""Where programs call, which read JSON. Elsewhere people look at pages."""
 _CODES = {
     400: "bad_request",
     401: "not_authenticated",
@@ -90,6 +93,25 @@ def _first_message(details: Any, path: str = "") -> str:
         nested = isinstance(details[index], dict | list)
         return _first_message(details[index], f"{path}[{index}]" if nested else path)
     return f"{path}: {details}" if path else str(details)
+
+
+def unknown_host(request: HttpRequest) -> JsonResponse:
+    return JsonResponse(
+        error_body("unknown_host", "This is not a host name of this server.", request=request), status=400
+    )
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """What Django refuses before a view has seen it. It says why in the log; clients need not know."""
+    if not request.path.startswith(API_PREFIXES):
+        return defaults.bad_request(request, exception)
+    return JsonResponse(error_body("bad_request", "The request can't be read.", request=request), status=400)
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if not request.path.startswith(API_PREFIXES):
+        return defaults.permission_denied(request, exception)
+    return JsonResponse(error_body("permission_denied", "You may not do this.", request=request), status=403)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> JsonResponse:
