@@ -6,15 +6,9 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from conversations import attachments
-from conversations.api.fields import (
-    AttachmentField,
-    CallSettingsSerializer,
-    LLMField,
-    OwnAgentField,
-    SettingsField,
-    TemperatureField,
-)
+from conversations.api.fields import AttachmentField, LLMField, OwnAgentField, SettingsField
 from conversations.asks import Ask
+from conversations.call_settings import CallSettingsSerializer, TemperatureField
 from conversations.choices import find_llm
 from conversations.models import Agent, Conversation, Message, MessageFeedback, UsageLog
 from llm.models import LLM
@@ -28,7 +22,7 @@ class AgentSerializer(StrictModelSerializer):
     """A configured assistant: its model, instructions and settings."""
 
     llm = LLMField()
-    fallback_llms = serializers.ListField(child=LLMField(), max_length=10, required=False)
+    fallback_llms = serializers.ListField(child=LLMField(), max_length=Agent.MAX_FALLBACKS, required=False)
     settings = SettingsField(required=False)
     temperature = TemperatureField(required=False, allow_null=True)
 
