@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from django.db import transaction
-from django.utils import timezone
 
 from synapscale.common.errors import Conflict, Forbidden, NotFound, Unprocessable
-from workspaces.models import AccessToken, Membership, User, Workspace
+from workspaces.models import Membership, User, Workspace
 
 
 @transaction.atomic
@@ -39,16 +38,13 @@ def change_role(*, membership: Membership, role: str, by: Membership) -> Members
 
 @transaction.atomic
 def remove_member(*, membership: Membership, by: Membership) -> None:
-    """Remove a member, and revoke their tokens for this workspace. Everybody may leave by themselves."""
+    """Remove a member; their tokens for this workspace are revoked with it. Everybody may leave by themselves."""
     Workspace.objects.select_for_update().get(pk=membership.workspace_id)
     membership = _as_it_is_now(membership)
     if membership.pk != by.pk:
         _may_touch(by, membership)
     if membership.role == Membership.Role.OWNER:
         _not_last_owner(membership)
-    # A token of theirs must not come back to life when they do.
-    tokens = AccessToken.objects.filter(user_id=membership.user_id, workspace_id=membership.workspace_id)
-    tokens.filter(revoked_at__isnull=True).update(revoked_at=timezone.now())
     membership.delete()
 
 

@@ -124,6 +124,24 @@ def test_a_member_keeps_user_and_workspace(office: Office, cast: Cast) -> None:
     assert (again(cast.bob.membership).role, again(cast.bob.membership).user) == ("viewer", cast.bob.user)
 
 
+@pytest.mark.parametrize("way", ["page", "list", "workspace"])
+def test_a_removed_members_token_stays_dead_when_they_come_back(office: Office, cast: Cast, way: str) -> None:
+    bob, workspace = cast.bob, cast.alice.workspace
+    if way == "page":
+        office.client.post(office.url(Membership, "delete", bob.membership.pk), {"post": "yes"})
+    elif way == "list":
+        data = {"action": "delete_selected", "_selected_action": [str(bob.membership.pk)], "post": "yes"}
+        office.client.post(office.url(Membership, "changelist"), data)
+    else:
+        office.save(workspace, **members_of(cast, DELETE="on"), **formset("memberships-2"))
+    assert not Membership.objects.filter(pk=bob.membership.pk).exists()
+
+    assert office.add(Membership, user=bob.user.pk, workspace=workspace.pk, role="member").status_code == 302
+    assert caller_of(bob.token) is None
+    assert AccessToken.objects.get(user=bob.user).revoked_at is not None
+    assert caller_of(cast.alice.token) is not None
+
+
 # --- Access tokens --------------------------------------------------------------------------------------------------
 
 
