@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import transaction
 
 from synapscale.common.errors import Conflict, Forbidden, NotFound, Unprocessable
-from workspaces.models import Membership, User, Workspace
+from workspaces.models import HAS_ONE_MEMBER, KEEPS_AN_OWNER, Membership, User, Workspace
 
 
 @transaction.atomic
@@ -13,7 +13,7 @@ def add_member(*, workspace: Workspace, email: str, role: str, by: Membership) -
     """Add the person with this address; who is not known yet gets an account without a password."""
     Workspace.objects.select_for_update().get(pk=workspace.pk)
     if workspace.kind == Workspace.Kind.INDIVIDUAL:
-        raise Unprocessable("An individual workspace has one member.", code="individual_workspace")
+        raise Unprocessable(HAS_ONE_MEMBER, code="individual_workspace")
     _may_grant(by, role)
     user = User.objects.filter(email=email.lower()).first() or User.objects.create_user(email)
     membership, created = Membership.objects.get_or_create(workspace=workspace, user=user, defaults={"role": role})
@@ -69,6 +69,5 @@ def _may_touch(by: Membership, member: Membership) -> None:
 
 
 def _not_last_owner(member: Membership) -> None:
-    owners = Membership.objects.filter(workspace_id=member.workspace_id, role=Membership.Role.OWNER)
-    if not owners.exclude(pk=member.pk).exists():
-        raise Conflict("A workspace keeps at least one owner.", code="last_owner")
+    if member.is_last_owner:
+        raise Conflict(KEEPS_AN_OWNER, code="last_owner")

@@ -31,13 +31,13 @@ class WorkspaceSerializer(StrictModelSerializer):
         read_only_fields = ["id", "slug", "kind", "status", "created_at"]
 
     def validate_allowed_models(self, names: list[str]) -> list[str]:
-        if wrong := model_names.unknown(names):
-            raise serializers.ValidationError([f"There is no model “{name}”." for name in wrong])
+        if messages := model_names.complaints(names):
+            raise serializers.ValidationError(messages)
         return names
 
     def validate_default_model(self, name: str) -> str:
-        if name and model_names.unknown([name]):
-            raise serializers.ValidationError(f"There is no model “{name}”.")
+        if name and (messages := model_names.complaints([name])):
+            raise serializers.ValidationError(messages)
         return name
 
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
