@@ -10,7 +10,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from synapscale.common.api_errors import messages_of
-from synapscale.common.parsing import StrictFields, StrictIntegerField
+from synapscale.common.parsing import StrictCharField, StrictFields, StrictIntegerField
 
 MAX_TOKENS_LIMIT = 10_000_000
 _TOOL_FIELDS = {"name", "description", "parameters"}
@@ -77,10 +77,10 @@ class CallSettingsSerializer(StrictFields, serializers.Serializer[Any]):
     temperature = TemperatureField(required=False, allow_null=True)
     max_tokens = StrictIntegerField(min_value=1, max_value=MAX_TOKENS_LIMIT, required=False, allow_null=True)
     tools = serializers.ListField(child=ToolField(), max_length=128, required=False, allow_null=True)
-    tool_choice = serializers.CharField(max_length=64, required=False, allow_null=True)
+    tool_choice = StrictCharField(max_length=64, required=False, allow_null=True)
     response_schema = SchemaField(required=False, allow_null=True)
     stop = serializers.ListField(
-        child=serializers.CharField(max_length=100, trim_whitespace=False),
+        child=StrictCharField(max_length=100, trim_whitespace=False),
         max_length=4,
         required=False,
         allow_null=True,

@@ -11,10 +11,12 @@ from rest_framework.views import APIView
 from billing import ledger
 from billing.api.serializers import BillingEventSerializer, WalletSerializer
 from billing.models import BillingEvent
+from synapscale.common.filters import StrictFilterSet
+from synapscale.common.parsing import StrictQuery
 from workspaces.authentication import caller
 
 
-class WalletView(APIView):
+class WalletView(StrictQuery, APIView):
     """The workspace's balance, and what of it is reserved."""
 
     @extend_schema(responses=WalletSerializer)
@@ -22,7 +24,7 @@ class WalletView(APIView):
         return Response(WalletSerializer(ledger.wallet_of(caller(request).workspace.pk)).data)
 
 
-class BillingEventFilter(django_filters.FilterSet):
+class BillingEventFilter(StrictFilterSet):
     created_after = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
     created_before = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
 
@@ -31,7 +33,9 @@ class BillingEventFilter(django_filters.FilterSet):
         fields = ["event_type", "reference"]
 
 
-class BillingEventViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[BillingEvent]):
+class BillingEventViewSet(
+    StrictQuery, mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[BillingEvent]
+):
     """The workspace's ledger, newest first. Members and viewers see their own charges, admins and owners everything."""
 
     serializer_class = BillingEventSerializer

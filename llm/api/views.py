@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import django_filters
 from django.conf import settings
 from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
@@ -15,6 +14,8 @@ from rest_framework.views import APIView
 from llm.api.serializers import LLMSerializer, ProviderListSerializer
 from llm.keys import providers_with_key
 from llm.models import LLM, LLMPrice, ProviderName
+from synapscale.common.filters import StrictFilterSet
+from synapscale.common.parsing import StrictQuery
 from workspaces.authentication import caller
 from workspaces.models import Workspace
 
@@ -30,7 +31,7 @@ def _callable_in(workspace: Workspace) -> QuerySet[LLM]:
     return llms.filter(allowed)
 
 
-class LLMFilter(django_filters.FilterSet):
+class LLMFilter(StrictFilterSet):
     class Meta:
         model = LLM
         fields = [
@@ -45,7 +46,7 @@ class LLMFilter(django_filters.FilterSet):
         ]
 
 
-class LLMViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[LLM]):
+class LLMViewSet(StrictQuery, mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[LLM]):
     """The models the workspace may call, with their prices of now."""
 
     serializer_class = LLMSerializer
@@ -69,7 +70,7 @@ class LLMViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gene
         return context
 
 
-class ProvidersView(APIView):
+class ProvidersView(StrictQuery, APIView):
     """The providers, how many of their models the workspace may call, and for which of them the house has a key."""
 
     @extend_schema(responses=ProviderListSerializer)

@@ -92,17 +92,12 @@ def test_addresses_work_with_and_without_a_slash_at_the_end(alice: Person) -> No
     assert alice.post("conversations/", {}).status_code == 201
 
 
-@pytest.mark.parametrize("cursor", ["nonsense", "%00", "cD1ub25zZW5zZQ==", "bz0tMQ==", "é", "cD0lMDA="])
-def test_a_cursor_that_is_none(alice: Person, cursor: str) -> None:
-    assert alice.get("conversations", cursor=cursor).status_code in {200, 400, 404}
-
-
 # --- Hosts ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "no host", "a" * 300])
 @pytest.mark.parametrize(
-    "path", ["v1/conversations", "v1/conversations?limit=1", "v1/wallet", "v1/llm/models", "v1/nothing", "schema/"]
+    "path", ["v1/conversations", "v1/conversations?limit=0", "v1/wallet", "v1/llm/models", "v1/nothing", "schema/"]
 )
 def test_a_host_that_is_none_of_ours_is_refused_everywhere(alice: Person, host: str, path: str) -> None:
     response = Client().get(f"/api/{path}", headers={**alice.headers, "Host": host})

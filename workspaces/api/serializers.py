@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from synapscale.common.parsing import StrictModelSerializer
+from synapscale.common.parsing import StrictCharField, StrictModelSerializer
 from workspaces import model_names
 from workspaces.models import Membership, Workspace
 
@@ -12,7 +12,7 @@ from workspaces.models import Membership, Workspace
 class WorkspaceSerializer(StrictModelSerializer):
     """The workspace and its rules."""
 
-    allowed_models = serializers.ListField(child=serializers.CharField(max_length=200), required=False, max_length=500)
+    allowed_models = serializers.ListField(child=StrictCharField(max_length=200), required=False, max_length=500)
 
     class Meta:
         model = Workspace
