@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from django.apps import apps
 from django.db import connection
 
 from conversations.metering import cost_of_call
 from conversations.models import UsageLog
 from llm import pricing
 from llm.types import Usage
+from synapscale.common.models import TenantFK
 from synapscale.common.money import ZERO
 from synapscale.common.tenancy import fleet_wide
 
@@ -37,6 +39,20 @@ class Finding:
     @property
     def holds(self) -> bool:
         return self.count == 0
+
+
+def _foreign_rows() -> str:
+    """Rows that point at one of another workspace: on PostgreSQL a composite key forbids it, on SQLite nothing does."""
+    keys = [
+        (model._meta.db_table, field.column, field.related_model._meta.db_table)
+        for model in apps.get_models()
+        for field in model._meta.local_fields
+        if isinstance(field, TenantFK)
+    ]
+    return " UNION ALL ".join(
+        f'SELECT a.id FROM "{table}" a JOIN "{target}" b ON b.id = a."{column}" WHERE b.workspace_id <> a.workspace_id'
+        for table, column, target in keys
+    )
 
 
 # Each query selects the ids of offending rows. Joins name the workspace on both sides.
@@ -186,6 +202,7 @@ _SQL: list[tuple[str, str, str]] = [
                    OR w.id IS NULL OR w.workspace_id <> u.workspace_id))
                OR COALESCE(CAST(m.hold_id AS TEXT), '') <> COALESCE(CAST(u.hold_id AS TEXT), '')""",
     ),
+    ("tenant_keys", "every row points at rows of its own workspace", _foreign_rows()),
     (
         "idempotency",
         "an idempotency key stands for an answer of its own workspace and user",
