@@ -280,18 +280,20 @@ def _in_batches(logs: Any, size: int = 2000) -> Iterator[UsageLog]:
 
 @contextmanager
 def _snapshot() -> Iterator[None]:
-    """One consistent, read-only view. Joins a transaction that is already open (as in a test)."""
-    if connection.in_atomic_block:
-        yield
-        return
+    """One consistent, read-only view, whose statements may take their time. Joins a transaction that is already open."""
     connection.ensure_connection()
     is_postgresql = connection.vendor == "postgresql"
-    with connection.cursor() as cursor:
+    if connection.in_atomic_block:
+        begin, end = "SAVEPOINT audit", "ROLLBACK TO SAVEPOINT audit"
+    else:
         # Not atomic(): on SQLite that would take the write lock.
-        cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if is_postgresql else "BEGIN DEFERRED")
-        if is_postgresql:
-            cursor.execute("SET LOCAL statement_timeout = 0")
+        begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if is_postgresql else "BEGIN DEFERRED"
+        end = "ROLLBACK"
+    with connection.cursor() as cursor:
+        cursor.execute(begin)
         try:
+            if is_postgresql:
+                cursor.execute("SET LOCAL statement_timeout = 0")
             yield
         finally:
-            cursor.execute("ROLLBACK")
+            cursor.execute(end)  # and the time-out is what it was

@@ -11,7 +11,7 @@ from decimal import Decimal
 import pytest
 from django.apps import apps
 from django.core.management import call_command
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.utils import timezone
 
 from billing import ledger
@@ -376,3 +376,26 @@ def test_it_reads_one_snapshot_and_changes_nothing(cast: Cast, llm: LLM) -> None
             assert cursor.fetchone() == ("30s",)
         else:
             assert connection.connection.in_transaction is False
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite stops no statement")
+def test_within_a_transaction_its_statements_may_take_as_long_as_they_need(
+    db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And afterwards those of the transaction may not, whether the audit came to its end or not."""
+
+    def timeout() -> str:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW statement_timeout")
+            return str(cursor.fetchone()[0])
+
+    seen: list[str] = []
+    monkeypatch.setattr(audit, "_wrong_costs", lambda: iter(seen.append(timeout()) or []))
+    run("SET LOCAL statement_timeout = '7s'")
+    audit.audit()
+    assert (seen, timeout()) == (["0"], "7s")
+
+    monkeypatch.setattr(audit, "_SQL", [("broken", "it can be read", "SELECT nothing FROM nowhere")])
+    with pytest.raises(DatabaseError):
+        audit.audit()
+    assert timeout() == "7s"
