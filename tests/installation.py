@@ -103,12 +103,12 @@ class Installation:
                 "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal UNION SELECT conname FROM pg_constraint"
             )
         else:
-            if not Path(self.database).exists():
-                return {}
             tables = [row[0] for row in self.sql("SELECT name FROM sqlite_master WHERE type = 'table'")]
             guards = self.sql("SELECT type || name FROM sqlite_master")
+        if not tables:
+            return {}
         contents = {str(table): sorted(self.sql(f'SELECT * FROM "{table}"'), key=repr) for table in tables}
-        return {**contents, "guards": sorted(guards) if tables else []}
+        return {**contents, "guards": sorted(guards)}
 
 
 @contextmanager

@@ -6,6 +6,7 @@ Imported where they are needed; ``once`` is made once for each module.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,3 +39,19 @@ def empty(tmp_path: Path) -> Iterator[Installation]:
 def trial_of(installation: Installation) -> dict[str, str]:
     told: dict[str, str] = json.loads((installation.folder / "var" / "trial.json").read_text())
     return told
+
+
+def fail_at(installation: Installation, step: str) -> None:
+    """Something is in the way of a step."""
+    var = installation.folder / "var"
+    if step == "migrate":
+        installation.sql("CREATE TABLE billing_events (in_the_way INTEGER)")
+    elif step == "trial workspace":
+        (var / "trial.json").unlink(missing_ok=True)
+        (var / "trial.json").mkdir(parents=True)
+    elif step == "static files":
+        var.mkdir(exist_ok=True)
+        (var / "static").write_text("not a folder")
+    elif step == "verify":
+        shutil.rmtree(var / "spool", ignore_errors=True)
+        (var / "spool").write_text("not a folder")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 
 import pytest
 
 from tests.installation import SERVER, Installation
-from tests.installed import empty, installed, once, trial_of
+from tests.installed import empty, fail_at, installed, once, trial_of
 from workspaces import tokens
 
 __all__ = ["empty", "installed", "once"]
@@ -54,22 +53,6 @@ def test_again_it_finds_everything_there(installed: Installation) -> None:
     assert trial_of(installed) == access
 
 
-def fail_at(installation: Installation, step: str) -> None:
-    """Something is in the way of a step."""
-    var = installation.folder / "var"
-    if step == "migrate":
-        installation.sql("CREATE TABLE billing_events (in_the_way INTEGER)")
-    elif step == "trial workspace":
-        (var / "trial.json").unlink(missing_ok=True)
-        (var / "trial.json").mkdir(parents=True)
-    elif step == "static files":
-        var.mkdir(exist_ok=True)
-        (var / "static").write_text("not a folder")
-    elif step == "verify":
-        shutil.rmtree(var / "spool", ignore_errors=True)
-        (var / "spool").write_text("not a folder")
-
-
 @pytest.mark.parametrize("step", ["migrate", "trial workspace"])
 def test_on_an_empty_database_a_failed_step_leaves_it_empty(empty: Installation, step: str) -> None:
     fail_at(empty, step)
@@ -82,7 +65,44 @@ def test_on_an_empty_database_a_failed_step_leaves_it_empty(empty: Installation,
     assert "Traceback" not in ended.stderr
     assert len(re.findall(r"^\[", ended.stdout, re.MULTILINE)) == number - 1
     assert empty.state() == before
-    assert not list(empty.folder.glob("*.before-setup"))
+
+
+OLD = {"conversations": "0002", "billing": "0002", "llm": "0002", "workspaces": "0001"}
+
+
+@pytest.fixture
+def old(empty: Installation) -> Installation:
+    """An installation of an earlier version, with a workspace in it."""
+    for app, name in {"contenttypes": "", "auth": "", "admin": "", "sessions": "", **OLD}.items():
+        assert empty.manage("migrate", app, *([name] if name else [])).returncode == 0
+    space, wallet, now = "0" * 31 + "1", "0" * 31 + "2", "2026-01-01 00:00:00"
+    empty.sql(
+        "INSERT INTO workspaces (id, created_at, name, slug, kind, status, allowed_models, default_model, keeps_api_content) "
+        f"VALUES ('{space}', '{now}', 'Acme', 'acme', 'individual', 'active', '[]', '', '1')"
+    )
+    empty.sql(
+        "INSERT INTO wallets (id, created_at, mode, status, balance, held, credit_limit, seq, markup_bps, workspace_id) "
+        f"VALUES ('{wallet}', '{now}', 'prepaid', 'open', 0, 0, 0, 0, 0, '{space}')"
+    )
+    return empty
+
+
+def test_a_failed_migration_undoes_the_ones_before_it(old: Installation) -> None:
+    """Each of them is a transaction of its own elsewhere, and on SQLite they rebuild tables with what is in them."""
+    old.sql("CREATE TABLE token_spends (in_the_way INTEGER)")
+    before = old.state()
+    ended = old.manage("setup")
+    assert ended.returncode == 1
+    assert "“migrate” failed: " in ended.stderr
+    assert old.state() == before
+
+    old.sql("DROP TABLE token_spends")
+    ended = old.manage("setup")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    told = steps(ended.stdout)
+    assert re.fullmatch(r"\d+ migrations applied", told["migrate"])
+    assert told["verify"] == "5/5"
+    assert old.sql("SELECT w.slug FROM workspaces w JOIN wallets x ON x.workspace_id = w.id") == [("acme",)]
 
 
 def test_on_one_in_use_a_failed_step_leaves_everything_as_it_was(installed: Installation) -> None:

@@ -1,16 +1,15 @@
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 
 from conversations import trial
@@ -100,8 +99,7 @@ Send a message (the answer comes from the offline demo model):
 
 
 def _migrate() -> str:
-    executor = MigrationExecutor(connection)
-    pending = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+    pending = _pending()
     if pending:
         call_command("migrate", interactive=False, verbosity=0)
     return f"{pending} migrations applied" if pending else "nothing to do"
@@ -131,40 +129,27 @@ def _collect_static() -> str:
 
 @contextmanager
 def _all_or_nothing() -> Iterator[None]:
-    """PostgreSQL rolls migrations back; SQLite's rebuild tables outside a transaction, so there the file is kept."""
-    if connection.vendor == "postgresql":
-        with transaction.atomic():
-            yield
-        return
-    with _sqlite_file_kept():
+    """One transaction over all of it.
+
+    On SQLite it has the file's only write lock from the first change to the last: a server beside it waits for its turn,
+    and what is undone is what was done here. Tables can be rebuilt there only while no foreign key is looked at, which
+    can't be switched within a transaction; so where migrations are pending, they are all looked at in the end.
+    """
+    with ExitStack() as stack:
+        try:
+            if connection.vendor == "sqlite":
+                Path(str(connection.settings_dict["NAME"])).parent.mkdir(parents=True, exist_ok=True)
+            is_unchecked = connection.vendor == "sqlite" and _pending() > 0
+            if is_unchecked:
+                stack.enter_context(connection.constraint_checks_disabled())
+            stack.enter_context(transaction.atomic())
+        except OperationalError as error:
+            raise CommandError(f"The database can't be had: {error}\nNothing was changed.") from error
         yield
+        if is_unchecked:
+            connection.check_constraints()
 
 
-@contextmanager
-def _sqlite_file_kept() -> Iterator[None]:
-    path = Path(str(connection.settings_dict["NAME"]))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".before-setup")
-    existed = path.exists()
-    if existed:
-        _copy(path, aside)
-    try:
-        yield
-    except BaseException:
-        connection.close()
-        if existed:
-            _copy(aside, path)
-        else:
-            for suffix in ("", "-wal", "-shm"):
-                path.with_name(path.name + suffix).unlink(missing_ok=True)
-        raise
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def _copy(source: Path, target: Path) -> None:
-    """SQLite's own backup: consistent also while a server has the file open."""
-    with sqlite3.connect(source) as from_db, sqlite3.connect(target) as to_db:
-        from_db.backup(to_db)
-    from_db.close()
-    to_db.close()
+def _pending() -> int:
+    executor = MigrationExecutor(connection)
+    return len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
