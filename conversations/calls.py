@@ -245,9 +245,17 @@ class Call:
         holds.dispatch(workspace_id=self.answer.workspace_id, hold_id=self.answer.hold_id)
 
     def _settle(self, outcome: Outcome) -> Message:
-        if not self.answer.call["terms"]["keeps_content"]:
-            outcome = outcome.storable().without_content()
-        return settle_spooled(workspace_id=self.answer.workspace_id, message_id=self.answer.pk, outcome=outcome)
+        """Save how it ended. What is not to be kept is not even spooled; whoever asked gets to see it all the same."""
+        keeps_content = self.answer.call["terms"]["keeps_content"]
+        message = settle_spooled(
+            workspace_id=self.answer.workspace_id,
+            message_id=self.answer.pk,
+            outcome=outcome if keeps_content else outcome.storable().without_content(),
+        )
+        if not keeps_content:
+            message.content = outcome.content
+            message.tool_calls = outcome.as_json()["tool_calls"]
+        return message
 
     async def _in_db_patiently(self, job: Any, *args: Any) -> Any:
         """Run ``job`` until the database takes it: an answer that was produced is not given up for a restart."""

@@ -97,14 +97,14 @@ def make_offer(
             basis_points=basis_points,
         )
         request = replace(request, max_tokens=max_tokens)
-    is_chat = conversation.kind == Conversation.Kind.CHAT
+    keeps_content = conversation.kind == Conversation.Kind.CHAT or asker.workspace.keeps_api_content
     terms = CallTerms(
         key_source=credentials.source,
         is_charged=is_charged,
         markup_bps=basis_points,
         prompt_tokens=prompts.estimated_tokens(request, llm=plan.llm),
-        model_settings=plan.as_settings(max_tokens=request.max_tokens),
-        keeps_content=is_chat or asker.workspace.keeps_api_content,
+        model_settings=plan.as_settings(max_tokens=request.max_tokens, names_tools=keeps_content),
+        keeps_content=keeps_content,
         access_token=str(asker.access_token.pk) if asker.access_token else "",
     )
     return Offer(plan, request, credentials, price, now, amount, terms)

@@ -103,7 +103,11 @@ class ConversationViewSet(StrictQuery, viewsets.ModelViewSet[Conversation]):
 
     def perform_update(self, serializer: Any) -> None:
         self._only_own(serializer.instance)
-        serializer.save()
+        try:
+            with transaction.atomic():
+                serializer.save()
+        except IntegrityError:  # of one's API calls there is one that is active
+            raise Conflict("Another conversation of API calls is active already.", code="api_calls_active") from None
 
     def perform_destroy(self, instance: Conversation) -> None:
         self._only_own(instance)

@@ -15,6 +15,13 @@ __all__ = ["house"]
 
 
 @pytest.fixture
+def funded(alice: Person, llm: LLM) -> Person:
+    """Alice, with $1 and a model to call."""
+    fund(alice.workspace, "1")
+    return alice
+
+
+@pytest.fixture
 def second(llm: LLM) -> LLM:
     """Twice as dear as the first."""
     return make_llm(name="second", price=times(2))

@@ -15,14 +15,7 @@ from llm.types import Credentials
 from synapscale.common.errors import Refusal
 from tests.books import assert_clean
 from tests.catalogue import make_llm
-from tests.conversations.calling import (
-    ask,
-    fall_back_to,
-    followed,
-    logs,
-    sent,
-    settle,
-)
+from tests.conversations.calling import ask, fall_back_to, followed, logs, sent, settle
 from tests.people import Person
 
 pytestmark = pytest.mark.django_db

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -35,8 +34,10 @@ from tests.conversations.calling import (
     states,
     wallet,
 )
+from tests.conversations.running import Gate, nothing, run, until
 from tests.people import Person, fund
 from tests.providers.standins import StandIn, fault, refusal
+from tests.providers.wire import error_body
 
 pytestmark = pytest.mark.django_db(transaction=True)
 WORDS = [f"word{number:02d} " for number in range(60)]
@@ -56,49 +57,6 @@ def provider_(house: None, house_keys: StandIn) -> Iterator[None]:
 def conversation(alice: Person, llm: LLM) -> Conversation:
     fund(alice.workspace, "1")
     return make_conversation(alice)
-
-
-async def until(is_so: Callable[[], Any], what: str) -> None:
-    async with asyncio.timeout(20):
-        while not is_so():  # noqa: ASYNC110 (a state of another thread)
-            await asyncio.sleep(0.005)
-    assert is_so(), what
-
-
-Scenario = Callable[[Call], Awaitable[None]]
-
-
-def run(admitted: Any, scenario: Scenario, *, streams: bool = True) -> tuple[Call, Outcome]:
-    """Start the call, let the scenario happen to it, and wait for its end."""
-
-    async def main() -> tuple[Call, Outcome]:
-        try:
-            call = chat.start(admitted, streams=streams)
-            await scenario(call)
-            _, outcome = await asyncio.wait_for(call.outcome(), 20)
-            return call, outcome
-        finally:
-            await client.aclose_all()
-
-    return asyncio.run(main())
-
-
-class Gate:
-    """Holds a job up on its database thread until it is opened."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
-        self.reached, self._is_open = threading.Event(), threading.Event()
-        real = getattr(owner, name)
-
-        def held_up(*args: Any, **kwargs: Any) -> Any:
-            self.reached.set()
-            assert self._is_open.wait(20)
-            return real(*args, **kwargs)
-
-        monkeypatch.setattr(owner, name, held_up)
-
-    def open(self) -> None:
-        self._is_open.set()
 
 
 async def stop_at_once(call: Call) -> None:
@@ -304,13 +262,18 @@ def test_while_it_is_settled_it_is_settled_in_full(
 def test_while_it_falls_back_the_next_model_is_not_called(
     alice: Person, falling: Conversation, provider: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The change of models can't be called back: it is made, and the attempt that it began is stopped."""
-    provider.always(refusal(500))
-    admitted = ask(alice, falling)
+    """The change of models can't be called back: it is made, and the attempt that it began is stopped. What the provider
+    had counted for the first is no usage of the second.
+    """
+    make_llm("anthropic")
+    overloaded = error_body("anthropic", 529, code="overloaded_error")
+    provider.always(fault("error_event", after=2, error=overloaded, usage={"input": 30, "output": 1}))
+    admitted = ask(alice, falling, llm="anthropic/anthropic-test")
     gate = Gate(monkeypatch, FallBack, "make")
 
     async def scenario(call: Call) -> None:
         await until(gate.reached.is_set, "the fall back")
+        assert call._try.so_far().seen_usage
         call.stop()
         call.stop()
         gate.open()
@@ -319,9 +282,9 @@ def test_while_it_falls_back_the_next_model_is_not_called(
     message = answer_of(admitted)
     assert (message.status, message.attempt, message.error_code) == ("error", 2, "client_disconnected")
     assert outcome.is_stopped
-    assert [(log.attempt, str(log.llm), log.error_code) for log in logs(alice)] == [
-        (1, "openai/openai-test", "provider_unavailable"),
-        (2, "openai/second", "client_disconnected"),
+    assert [(log.attempt, str(log.llm), log.error_code, log.total_tokens) for log in logs(alice)] == [
+        (1, "anthropic/anthropic-test", "provider_unavailable", 0),
+        (2, "openai/second", "client_disconnected", 0),
     ]
     assert states(alice) == [("released", Decimal(HELD), 0), ("released", SECOND_HELD, 0)]
     assert len(provider.requests) == 1
@@ -381,9 +344,6 @@ def test_a_fall_back_that_breaks_leaves_the_failure_it_was_for(
 
     monkeypatch.setattr(FallBack, "make", break_down)
 
-    async def nothing(call: Call) -> None:
-        return
-
     _, outcome = run(admitted, nothing)
     assert (outcome.error_code, answer_of(admitted).attempt) == ("provider_unavailable", 1)
     assert states(alice) == [("released", Decimal(HELD), 0)]
@@ -398,9 +358,6 @@ def test_checkpoints_and_changes_of_models_do_not_get_in_each_others_way(
     provider.script(refusal(500, wait=0.3), refusal(503, wait=0.3))
     provider.answer(chunks=WORDS[:20], delay=0.02, usage={"input": 10, "output": 20})
     admitted = ask(alice, falling)
-
-    async def nothing(call: Call) -> None:
-        return
 
     _, outcome = run(admitted, nothing)
     assert (outcome.status, outcome.content) == ("sent", "".join(WORDS[:20]))
