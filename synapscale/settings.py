@@ -191,7 +191,7 @@ DATABASE_THREADS = env_int("DATABASE_THREADS", min(DATABASE_POOL_SIZE, 8))
 # --- API ------------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["workspaces.authentication.AccessTokenAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PERMISSION_CLASSES": ["workspaces.permissions.InScope"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["synapscale.common.parsing.StrictJSONParser"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "synapscale.common.negotiation.JSONForAll",
@@ -232,6 +232,8 @@ SPECTACULAR_SETTINGS = {
         "UsageStatusEnum": "conversations.models.UsageLog.Status",
         "WorkspaceKindEnum": "workspaces.models.Workspace.Kind",
         "ConversationKindEnum": "conversations.models.Conversation.Kind",
+        "ScopeEnum": "workspaces.models.Scope",
+        "VariableCategoryEnum": "workspaces.models.UserVariable.Category",
     },
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = env_int("MAX_REQUEST_BYTES", 25 * 1024 * 1024)

@@ -16,6 +16,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
 
 from synapscale.common.admin import OperatorAdmin, OperatorForm, PresentingInline, ViewOnlyAdmin
+from workspaces import issuing
 from workspaces.models import AccessToken, Membership, RateBucket, User, UserVariable, Workspace
 
 PRIVILEGES = ("is_staff", "is_superuser", "groups", "user_permissions")
@@ -50,7 +51,7 @@ class UserAdmin(OperatorAdmin, auth.UserAdmin):
     ordering = ("-id",)
     readonly_fields = ("last_login", "created_at")
     fieldsets = (
-        (None, {"fields": ("email", "name", "password")}),
+        (None, {"fields": ("email", "name", "password", "allows_paid_fallback")}),
         ("Permissions", {"fields": ("is_active", *PRIVILEGES)}),
         ("Dates", {"fields": ("last_login", "created_at")}),
     )
@@ -124,8 +125,8 @@ class WorkspaceAdmin(OperatorAdmin):
     prepopulated_fields = {"slug": ("name",)}
     add_fields = ("name", "slug", "kind")
     fields = (
-        "name", "slug", "kind", "status", "allowed_models", "default_model", "max_tokens_cap", "keeps_api_content",
-        "created_at",
+        "name", "slug", "kind", "status", "allowed_models", "default_model", "fallback_models", "max_tokens_cap",
+        "requests_per_minute", "tokens_per_minute", "keeps_api_content", "created_at",
     )  # fmt: skip
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> list[Any]:
@@ -151,6 +152,11 @@ class MembershipAdmin(OperatorAdmin):
 
 
 class AccessTokenForm(OperatorForm):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "spend_period" in self.fields:
+            self.fields["spend_period"].required = False  # never to begin anew is written as an empty text
+
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
         user, workspace = cleaned.get("user"), cleaned.get("workspace")
@@ -167,7 +173,9 @@ class AccessTokenAdmin(OperatorAdmin):
     """Tokens are issued and revoked, never edited. The raw text is shown once, when the token is issued."""
 
     form = AccessTokenForm
-    list_display = ("name", "prefix", "user", "workspace", "is_valid", "expires_at", "revoked_at", "last_used_at")
+    list_display = (
+        "name", "prefix", "user", "workspace", "scopes", "is_valid", "expires_at", "revoked_at", "last_used_at",
+    )  # fmt: skip
     list_filter = ("revoked_at", "expires_at", "created_at")
     list_select_related = ("user", "workspace")
     list_defer = ("digest",)
@@ -175,8 +183,10 @@ class AccessTokenAdmin(OperatorAdmin):
     search_fields = ("prefix", "name__istartswith", "user__email", "workspace__slug")
     search_help_text = "An id, the eight characters after “sk-syn-”, a user's e-mail address or a workspace's slug."
     autocomplete_fields = ("user", "workspace")
-    add_fields = ("user", "workspace", "name", "expires_at")
-    fields = ("name", "prefix", "user", "workspace", "expires_at", "revoked_at", "last_used_at", "created_at")
+    add_fields = ("user", "workspace", "name", *issuing.RULES)
+    fields = (
+        "name", "prefix", "user", "workspace", *issuing.RULES, "revoked_at", "last_used_at", "created_at",
+    )  # fmt: skip
     actions = ("revoke",)
 
     @admin.display(boolean=True, description="valid")
@@ -190,7 +200,7 @@ class AccessTokenAdmin(OperatorAdmin):
         return super().has_change_permission(request)
 
     def save_model(self, request: HttpRequest, obj: AccessToken, form: Any, change: bool) -> None:
-        token, raw = AccessToken.issue(user=obj.user, workspace=obj.workspace, name=obj.name, expires_at=obj.expires_at)
+        token, raw = AccessToken.issue(user=obj.user, workspace=obj.workspace, name=obj.name, **issuing.rules_of(obj))
         obj.pk, obj.prefix = token.pk, token.prefix  # what the log entry and the next page refer to
         messages.success(request, f"Copy the token now, it can't be shown again: {raw}")
 

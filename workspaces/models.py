@@ -21,6 +21,11 @@ def rate_field(help_text: str) -> models.PositiveIntegerField:
     return models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)], help_text=help_text)
 
 
+def _check_model_names(field: str, names: Any) -> None:
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValidationError({field: "Give a list of “provider/name”."})
+
+
 class UserManager(BaseUserManager["User"]):
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
         """A user; without a password they can't sign in to the back office, only use tokens."""
@@ -121,9 +126,7 @@ class Workspace(BaseModel):
 
     def clean(self) -> None:
         for field in ("allowed_models", "fallback_models"):
-            names = getattr(self, field)
-            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-                raise ValidationError({field: "Give a list of “provider/name”."})
+            _check_model_names(field, getattr(self, field))
 
     def allows(self, model: str) -> bool:
         """Whether ``provider/name`` may be called here."""
@@ -217,16 +220,23 @@ class AccessToken(BaseModel):
         ordering = ["-id"]
 
     def __str__(self) -> str:
-        return f"{self.name} (sk-syn-{self.prefix}…)"
+        return f"{self.name} ({tokens.shown(self.prefix)})"
 
     @classmethod
-    def issue(cls, *, user: User, workspace: Workspace, name: str, expires_at: Any = None) -> tuple[AccessToken, str]:
-        """A new token and its raw text, which can't be shown again."""
+    def issue(cls, *, user: User, workspace: Workspace, name: str, **rules: Any) -> tuple[AccessToken, str]:
+        """A new token and its raw text, which can't be shown again. Without ``rules`` it may all that its user may."""
         new = tokens.new_token()
         token = cls.objects.create(
-            user=user, workspace=workspace, name=name, prefix=new.prefix, digest=new.digest, expires_at=expires_at
+            user=user, workspace=workspace, name=name, prefix=new.prefix, digest=new.digest, **rules
         )
         return token, new.raw
+
+    def clean(self) -> None:
+        if not isinstance(self.scopes, list) or not self.scopes or any(s not in Scope.values for s in self.scopes):
+            raise ValidationError({"scopes": f"Give a list of one or more of {', '.join(Scope.values)}."})
+        _check_model_names("allowed_models", self.allowed_models)
+        if self.spend_limit_usd is not None and self.spend_limit_usd <= 0:
+            raise ValidationError({"spend_limit_usd": "A limit is more than 0."})
 
     @property
     def is_valid(self) -> bool:
@@ -285,18 +295,19 @@ class UserVariable(BaseModel):
         return f"{self.category} {self.name} …{self.hint}"
 
     @property
-    def _bound_to(self) -> str:
+    def bound_to(self) -> str:
+        """What its ciphertext is bound to: copied into another row it does not decrypt."""
         owner = f"user:{self.user_id}" if self.user_id else f"workspace:{self.workspace_id}"
         return f"variable|{owner}|{self.category}|{self.name}|{self.pk}"
 
     def set_value(self, secret: str) -> None:
         """Encrypt ``secret`` into this row (not saved yet)."""
-        self.key_id, self.ciphertext = crypto.encrypt(secret, bound_to=self._bound_to)
+        self.key_id, self.ciphertext = crypto.encrypt(secret, bound_to=self.bound_to)
         self.hint = secret[-4:] if len(secret) >= 12 else ""
 
     def get_value(self) -> str:
         """The secret in clear, for the length of a call. Raises ``crypto.CannotDecrypt``."""
-        return crypto.decrypt(bytes(self.ciphertext), key_id=self.key_id, bound_to=self._bound_to)
+        return crypto.decrypt(bytes(self.ciphertext), key_id=self.key_id, bound_to=self.bound_to)
 
 
 class RateBucket(TenantModel):

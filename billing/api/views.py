@@ -12,10 +12,13 @@ from billing import ledger
 from billing.api.serializers import BillingEventSerializer, WalletSerializer
 from billing.models import BillingEvent
 from workspaces.authentication import caller
+from workspaces.models import Scope
 
 
 class WalletView(APIView):
     """The workspace's balance, and what of it is reserved."""
+
+    scopes_to_read = {Scope.BILLING}
 
     @extend_schema(responses=WalletSerializer)
     def get(self, request: Request) -> Response:
@@ -35,6 +38,7 @@ class BillingEventViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, view
     """The workspace's ledger, newest first. Members and viewers see their own charges, admins and owners everything."""
 
     serializer_class = BillingEventSerializer
+    scopes_to_read = {Scope.BILLING}
     filterset_class = BillingEventFilter
     queryset = BillingEvent.objects.none()
     lookup_value_regex = "[0-9a-f-]{36}"

@@ -33,7 +33,7 @@ from synapscale.common.errors import Conflict, Forbidden, Refusal
 from synapscale.common.sse import sse_response
 from synapscale.common.views import AsyncActionsMixin
 from workspaces.authentication import caller
-from workspaces.models import Workspace
+from workspaces.models import Scope, Workspace
 from workspaces.permissions import ReadOrAdmin, ReadOrMember
 
 _UUID = "[0-9a-f-]{36}"
@@ -46,6 +46,8 @@ class AgentViewSet(viewsets.ModelViewSet[Agent]):
 
     serializer_class = AgentSerializer
     permission_classes = [ReadOrAdmin]
+    scopes_to_read = {Scope.CHAT, Scope.READ}
+    scopes_to_write = {Scope.ADMIN}
     http_method_names = _METHODS
     queryset = Agent.objects.none()
     lookup_value_regex = _UUID
@@ -82,6 +84,8 @@ class ConversationViewSet(viewsets.ModelViewSet[Conversation]):
 
     serializer_class = ConversationSerializer
     permission_classes = [ReadOrMember]
+    scopes_to_read = {Scope.CHAT, Scope.READ}
+    scopes_to_write = {Scope.CHAT}
     http_method_names = _METHODS
     filterset_class = ConversationFilter
     queryset = Conversation.objects.none()
@@ -118,6 +122,8 @@ class MessageViewSet(  # type: ignore[misc]  # its dispatch is a coroutine
 
     serializer_class = MessageWithUsageSerializer
     permission_classes = [ReadOrMember]
+    scopes_to_read = {Scope.CHAT, Scope.READ}
+    scopes_to_write = {Scope.CHAT}
     filterset_class = MessageFilter
     queryset = Message.objects.none()
     lookup_value_regex = _UUID
@@ -204,6 +210,8 @@ class FeedbackView(viewsets.GenericViewSet[MessageFeedback]):
 
     serializer_class = FeedbackSerializer
     permission_classes = [ReadOrMember]
+    scopes_to_read = {Scope.CHAT, Scope.READ}
+    scopes_to_write = {Scope.CHAT}
     queryset = MessageFeedback.objects.none()
     filterset_class = None
 

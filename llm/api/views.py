@@ -17,6 +17,7 @@ from llm.circuits import CIRCUITS
 from llm.keys import providers_with_key
 from llm.models import LLM, LLMPrice, ProviderName
 from workspaces.authentication import caller
+from workspaces.permissions import ANY_SCOPE
 
 _KEYLESS = {ProviderName.DEMO.value, ProviderName.PRIVATE.value}
 """Providers that the house needs no key for, or has it elsewhere; listed where there is a model of theirs."""
@@ -41,6 +42,7 @@ class LLMViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gene
     """The models the workspace may call, with their prices of now."""
 
     serializer_class = LLMSerializer
+    scopes_to_read = ANY_SCOPE
     filterset_class = LLMFilter
     queryset = LLM.objects.none()
     lookup_value_regex = "[0-9a-f-]{36}"
@@ -64,6 +66,8 @@ class LLMViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gene
 
 class ProvidersView(APIView):
     """The providers, how many of their models the workspace may call, and for which of them the house has a key."""
+
+    scopes_to_read = ANY_SCOPE
 
     @extend_schema(responses=ProviderListSerializer)
     def get(self, request: Request) -> Response:

@@ -52,6 +52,8 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
         )
         if error.retry_after is not None:
             response["Retry-After"] = str(error.retry_after)
+        for name, value in error.headers.items():
+            response[name] = value
         return response
     if isinstance(error, RequestDataTooBig):
         return Response(error_body("request_too_large", "The request body is too large.", request=request), status=413)

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from decimal import Decimal
 from typing import Any
 
+from django.core.exceptions import ValidationError as ModelValidationError
 from django.db import models
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import exceptions, parsers, serializers
+
+from synapscale.common.money import UsdField, usd_text
 
 MAX_DEPTH = 100
 """Objects and lists within one another. A JSON schema of a tool has a dozen."""
+_AMOUNT = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?")
 
 
 class StrictJSONParser(parsers.JSONParser):
@@ -103,6 +110,30 @@ class StrictIntegerField(serializers.IntegerField):
         if type(data) is not int:
             self.fail("invalid")
         return super().to_internal_value(data)
+
+
+@extend_schema_field({"type": "string", "pattern": r"^\d+(\.\d{1,12})?$", "examples": ["12.50"]})
+class StrictUsdField(serializers.Field):
+    """A positive amount as a decimal string, in and out: JSON numbers would lose digits."""
+
+    default_error_messages = {
+        "invalid": "Give an amount as a decimal string, like “12.50”.",
+        "min_value": "An amount here is more than 0.",
+    }
+
+    def to_internal_value(self, data: Any) -> Decimal:
+        if not isinstance(data, str) or not _AMOUNT.fullmatch(data):
+            self.fail("invalid")
+        try:
+            amount = UsdField().to_python(data)
+        except ModelValidationError as error:
+            raise serializers.ValidationError(error.messages) from None
+        if amount is None or amount <= 0:
+            self.fail("min_value")
+        return amount
+
+    def to_representation(self, value: Decimal) -> str:
+        return usd_text(value)
 
 
 class StrictModelSerializer(StrictFields, serializers.ModelSerializer[Any]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 from django.utils import timezone
 
-from tests.admin.rows import SECRET, Office, again, errors
+from llm.models import LLM
+from tests.admin.rows import SECRET, Office, again, errors, shown
 from tests.people import Cast
 from workspaces.authentication import caller_of
 from workspaces.models import AccessToken, Membership, User, UserVariable, Workspace
@@ -41,12 +43,12 @@ def test_an_address_belongs_to_one_user_however_it_is_written(office: Office, ca
 
 def test_a_user_is_changed_and_gets_a_new_password(office: Office, cast: Cast) -> None:
     alice = cast.alice.user
-    assert office.save(alice, name="Alice A.", is_staff="on").status_code == 302
+    assert office.save(alice, name="Alice A.", is_staff="on", allows_paid_fallback="").status_code == 302
     typed = {"password1": PASSWORD, "password2": PASSWORD, "usable_password": "true"}
     response = office.client.post(f"/admin/workspaces/user/{alice.pk}/password/", typed)
 
     assert response.status_code == 302
-    assert (again(alice).name, again(alice).is_staff) == ("Alice A.", True)
+    assert (again(alice).name, again(alice).is_staff, again(alice).allows_paid_fallback) == ("Alice A.", True, False)
     assert Client().login(username="alice@example.org", password=PASSWORD)
 
 
@@ -112,7 +114,13 @@ def test_the_rules_of_a_workspace_are_checked(office: Office, cast: Cast) -> Non
 
     for typed in ('{"a": 1}', "[1]", "no json"):
         assert "allowed_models" in errors(office.save(cast.alice.workspace, allowed_models=typed, **unchanged))
+        assert "fallback_models" in errors(office.save(cast.alice.workspace, fallback_models=typed, **unchanged))
     assert "max_tokens_cap" in errors(office.save(cast.alice.workspace, max_tokens_cap="0", **unchanged))
+    assert "requests_per_minute" in errors(office.save(cast.alice.workspace, requests_per_minute="0", **unchanged))
+    rates = {"requests_per_minute": "60", "tokens_per_minute": "90000", "fallback_models": '["a/b"]'}
+    assert office.save(cast.alice.workspace, **rates, **unchanged).status_code == 302
+    stored = again(cast.alice.workspace)
+    assert (stored.requests_per_minute, stored.tokens_per_minute, stored.fallback_models) == (60, 90_000, ["a/b"])
     assert office.save(cast.alice.workspace, allowed_models="", **unchanged).status_code == 302
     assert again(cast.alice.workspace).allowed_models == []
 
@@ -132,7 +140,8 @@ def test_a_new_token_is_shown_exactly_once_and_works(office: Office, cast: Cast)
     url = office.url(AccessToken, "add")
     typed = {"user": alice.user.pk, "workspace": alice.workspace.pk, "name": "Alice's script"}
 
-    page = office.client.post(url, typed, follow=True)
+    form = office.client.get(url).context["adminform"].form
+    page = office.client.post(url, {**shown(form), **typed}, follow=True)
 
     assert page.redirect_chain, errors(page)
     (message,) = [str(m) for m in page.context["messages"] if "sk-syn-" in str(m) and "Copy" in str(m)]
@@ -140,12 +149,53 @@ def test_a_new_token_is_shown_exactly_once_and_works(office: Office, cast: Cast)
     assert page.text.count(raw) == 1
     caller = caller_of(raw)
     assert caller is not None
-    assert caller.user == alice.user
+    assert (caller.user, caller.token.scopes) == (alice.user, ["chat", "read", "billing", "keys", "admin"])
     token = AccessToken.objects.get(name="Alice's script")
     for later in (office.list(AccessToken), office.open(token), office.client.get("/admin/")):
         assert raw not in later.text
         assert token.digest not in later.text
     assert str(token.pk) in office.client.get("/admin/").text  # in the log of recent actions
+
+
+def test_a_new_token_has_the_rules_that_were_typed(office: Office, cast: Cast, llm: LLM) -> None:
+    bob = cast.bob
+    typed = {
+        "user": bob.user.pk, "workspace": bob.workspace.pk, "name": "Bob's editor", "scopes": '["chat", "read"]',
+        "allowed_models": '["openai/openai-test"]', "requests_per_minute": "10", "tokens_per_minute": "5000",
+        "spend_limit_usd": "2.50", "spend_period": "month",
+    }  # fmt: skip
+    response = office.add(AccessToken, **typed)
+
+    assert response.status_code == 302, errors(response)
+    token = AccessToken.objects.get(name="Bob's editor")
+    assert (token.scopes, token.allowed_models) == (["chat", "read"], ["openai/openai-test"])
+    assert (token.requests_per_minute, token.tokens_per_minute) == (10, 5000)
+    assert (token.spend_limit_usd, token.spend_period) == (Decimal("2.5"), "month")
+    page = office.open(token).text
+    assert "2.50" in page
+    assert token.digest not in page
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("scopes", "[]"),
+        ("scopes", '["everything"]'),
+        ("scopes", '"chat"'),
+        ("scopes", "[[]]"),
+        ("allowed_models", "[1]"),
+        ("requests_per_minute", "0"),
+        ("tokens_per_minute", "-1"),
+        ("spend_limit_usd", "0"),
+        ("spend_limit_usd", "-1"),
+        ("spend_period", "year"),
+    ],
+)
+def test_a_token_with_a_wrong_rule_is_not_issued(office: Office, cast: Cast, field: str, value: str) -> None:
+    typed = {"user": cast.bob.user.pk, "workspace": cast.bob.workspace.pk, "name": "x"}
+
+    assert field in errors(office.add(AccessToken, **typed, **{field: value}))
+    assert not AccessToken.objects.filter(name="x").exists()
 
 
 @pytest.mark.parametrize("who", ["charlie", "nobody"])

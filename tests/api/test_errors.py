@@ -10,6 +10,7 @@ import pytest
 from django.db import OperationalError
 from django.test import Client
 
+from synapscale.common.errors import RateLimited
 from tests.api.asking import Api, error_of, make_conversation
 from tests.people import Person
 
@@ -74,6 +75,14 @@ def test_a_mistake_of_ours_says_nothing_about_itself(alice: Person) -> None:
     with patch("workspaces.authentication.caller_of", side_effect=RuntimeError("secret")):
         response = client.get("/api/v1/conversations")
     assert "secret" not in error_of(response, 500, "internal_error")["message"]
+
+
+def test_a_refusal_brings_its_headers(db: None, alice: Person) -> None:
+    refused = RateLimited("Slowly.", retry_after=3, headers={"x-ratelimit-limit-requests": "10"})
+    with patch("workspaces.authentication.caller_of", side_effect=refused):
+        response = alice.get("conversations")
+    assert error_of(response, 429, "rate_limited")["message"] == "Slowly."
+    assert (response.headers["Retry-After"], response.headers["x-ratelimit-limit-requests"]) == ("3", "10")
 
 
 @pytest.mark.parametrize("accept", ["text/event-stream", "text/html", "application/xml", "nonsense"])

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from workspaces import members
 from workspaces.api.serializers import MemberSerializer, WorkspaceSerializer
 from workspaces.authentication import caller
-from workspaces.models import Membership, Workspace
+from workspaces.models import Membership, Scope, Workspace
 from workspaces.permissions import ReadOrAdmin
 
 
@@ -22,6 +22,8 @@ class WorkspaceViewSet(
 
     serializer_class = WorkspaceSerializer
     permission_classes = [ReadOrAdmin]
+    scopes_to_read = {Scope.READ, Scope.ADMIN}
+    scopes_to_write = {Scope.ADMIN}
     queryset = Workspace.objects.none()
     http_method_names = ["get", "patch", "head", "options"]
 
@@ -35,6 +37,8 @@ class MemberViewSet(viewsets.GenericViewSet[Membership]):
     """The members of the token's workspace. Admins and owners keep them; everybody may leave."""
 
     serializer_class = MemberSerializer
+    scopes_to_read = {Scope.READ, Scope.ADMIN}
+    scopes_to_write = {Scope.ADMIN}
     queryset = Membership.objects.none()
     lookup_value_regex = "[0-9a-f-]{36}"
 
