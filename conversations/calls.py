@@ -182,7 +182,7 @@ class Call:
         renewed = time.monotonic()
         while True:
             await asyncio.sleep(settings.CHECKPOINT_SECONDS)
-            has_news = self._try.written_bytes > self._saved_bytes
+            has_news = self._try.arrived_bytes > self._saved_bytes
             if not has_news and time.monotonic() - renewed < settings.HOLD_LEASE_SECONDS / 4:
                 continue
             try:
@@ -196,9 +196,9 @@ class Call:
             renewed = time.monotonic()
 
     def _checkpoint(self, has_news: bool) -> None:
-        answer, attempt = self.answer, self._try
+        answer, arrived = self.answer, self._try.arrived_bytes
         assert answer.hold_id is not None
-        state = attempt.so_far()
+        state = self._try.so_far()
         with transaction.atomic(durable=True):
             if has_news:
                 keeps_content = answer.call["terms"]["keeps_content"]
@@ -212,7 +212,7 @@ class Call:
                     updated_at=timezone.now(),
                 )
             holds.renew(workspace_id=answer.workspace_id, hold_id=answer.hold_id)
-        self._saved_bytes = state.written_bytes
+        self._saved_bytes = arrived
 
     def _dispatch(self) -> None:
         assert self.answer.hold_id is not None
@@ -220,7 +220,7 @@ class Call:
 
     def _settle(self, outcome: Outcome) -> Message:
         if not self.answer.call["terms"]["keeps_content"]:
-            outcome = outcome.without_content()
+            outcome = outcome.storable().without_content()
         return settle_spooled(workspace_id=self.answer.workspace_id, message_id=self.answer.pk, outcome=outcome)
 
     async def _in_db_patiently(self, job: Any, *args: Any) -> Any:

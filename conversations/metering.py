@@ -176,11 +176,12 @@ def usage_of(outcome: Outcome, terms: CallTerms) -> tuple[Usage, bool]:
         return outcome.usage, False
     seen = outcome.seen_usage
     is_stopped = outcome.is_stopped and seen is not None
-    if not outcome.size and outcome.status != Message.Status.SENT and not is_stopped:
+    has_come = outcome.size > 0 or outcome.thought_size > 0
+    if not has_come and outcome.status != Message.Status.SENT and not is_stopped:
         return Usage(), False
-    output = pricing.tokens_of_bytes(outcome.size)
+    output, reasoning = pricing.tokens_of_bytes(outcome.size), pricing.tokens_of_bytes(outcome.thought_size)
     if seen is None:
-        return Usage(input=terms.prompt_tokens, output=output), True
+        return Usage(input=terms.prompt_tokens, output=output, reasoning=reasoning), True
     return (
         Usage(
             input=seen.input,
@@ -188,7 +189,7 @@ def usage_of(outcome: Outcome, terms: CallTerms) -> tuple[Usage, bool]:
             cache_write_5m=seen.cache_write_5m,
             cache_write_1h=seen.cache_write_1h,
             output=max(output, seen.output),
-            reasoning=seen.reasoning,
+            reasoning=max(reasoning, seen.reasoning),
         ),
         True,
     )

@@ -16,6 +16,7 @@ from django.test import TransactionTestCase
 
 from conversations import calls
 from conversations.audit import audit
+from llm.circuits import CIRCUITS
 from llm.models import LLM
 from tests import tenancy_guard
 from tests.catalogue import make_llm
@@ -80,6 +81,14 @@ def _tenancy(request: pytest.FixtureRequest) -> Iterator[None]:
 def _no_wrong_tokens_yet() -> None:
     """All tests come from one address."""
     wrong_tokens.forget()
+
+
+@pytest.fixture(autouse=True)
+def _circuits() -> Iterator[None]:
+    """They belong to the process: no test must learn from another that a provider fails."""
+    CIRCUITS.reset()
+    yield
+    CIRCUITS.reset()
 
 
 @pytest.fixture
