@@ -110,9 +110,10 @@ INSTALLED_APPS = [
     "conversations",
     "analytics",
 ]
-# API requests pass only the first two and the last: see common.middleware.
+# API requests pass only the first three and the last: see common.middleware.
 MIDDLEWARE = [
     "synapscale.common.middleware.RequestIDMiddleware",
+    "synapscale.common.middleware.HostMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "synapscale.common.middleware.SessionMiddleware",
     "synapscale.common.middleware.CsrfViewMiddleware",

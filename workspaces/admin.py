@@ -9,6 +9,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth import admin as auth
 from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -17,7 +18,16 @@ from django.views.decorators.debug import sensitive_post_parameters
 
 from synapscale.common.admin import OperatorAdmin, OperatorForm, PresentingInline, ViewOnlyAdmin
 from workspaces import issuing
-from workspaces.models import AccessToken, Membership, RateBucket, User, UserVariable, Workspace
+from workspaces.models import (
+    HAS_ONE_MEMBER,
+    KEEPS_AN_OWNER,
+    AccessToken,
+    Membership,
+    RateBucket,
+    User,
+    UserVariable,
+    Workspace,
+)
 
 PRIVILEGES = ("is_staff", "is_superuser", "groups", "user_permissions")
 INLINE_MEMBERS = 100
@@ -68,10 +78,22 @@ class UserAdmin(OperatorAdmin, auth.UserAdmin):
         return super().has_change_permission(request, obj)
 
 
+class MembersFormSet(forms.BaseInlineFormSet):
+    """The members there are, looked at together: each alone would find another owner."""
+
+    def clean(self) -> None:
+        super().clean()
+        kept = [form for form in self.initial_forms if form not in self.deleted_forms]
+        had_owner = any(form.initial.get("role") == Membership.Role.OWNER for form in self.initial_forms)
+        if had_owner and not any(form.instance.role == Membership.Role.OWNER for form in kept):
+            raise ValidationError(KEEPS_AN_OWNER)
+
+
 class MembershipInline(PresentingInline):
     """The members there are. The person is text: a chooser for each would be a query for each."""
 
     model = Membership
+    formset = MembersFormSet
     fields = ("user", "role", "created_at")
     readonly_fields = ("user", "created_at")
     verbose_name_plural = "members"
@@ -93,11 +115,23 @@ class NewMembershipForm(forms.ModelForm):
         return self.cleaned_data
 
 
+class NewMembersFormSet(forms.BaseInlineFormSet):
+    """The members to be added, counted together."""
+
+    def clean(self) -> None:
+        super().clean()
+        added = [form for form in self.extra_forms if form.has_changed() and form not in self.deleted_forms]
+        there = 0 if self.instance._state.adding else self.instance.memberships.count()
+        if added and self.instance.kind == Workspace.Kind.INDIVIDUAL and there + len(added) > 1:
+            raise ValidationError(HAS_ONE_MEMBER)
+
+
 class NewMembershipInline(PresentingInline):
     """The members to be added."""
 
     model = Membership
     form = NewMembershipForm
+    formset = NewMembersFormSet
     fields = ("user", "role")
     autocomplete_fields = ("user",)
     verbose_name = "new member"
@@ -149,6 +183,16 @@ class MembershipAdmin(OperatorAdmin):
     add_fields = ("user", "workspace", "role")
     fields = ("user", "workspace", "role", "created_at")
     is_deletable = True
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """What would leave a workspace without an owner is shown as what stands in the way."""
+        *found, protected = super().get_deleted_objects(objs, request)
+        owners = [membership for membership in objs if membership.role == Membership.Role.OWNER]
+        others = Membership.objects.filter(role=Membership.Role.OWNER).exclude(pk__in=[owner.pk for owner in owners])
+        spaces = others.filter(workspace__in=[owner.workspace_id for owner in owners])
+        safe = set(spaces.values_list("workspace_id", flat=True))
+        last = [f"{owner}. {KEEPS_AN_OWNER}" for owner in owners if owner.workspace_id not in safe]
+        return *found, [*protected, *last]
 
 
 class AccessTokenForm(OperatorForm):

@@ -15,6 +15,7 @@ from django.utils import timezone
 from synapscale.common.errors import Conflict, Forbidden
 from synapscale.common.money import usd_text
 from workspaces.models import AccessToken, SpendPeriod
+from workspaces.signals import token_rotated
 
 RULES = (
     "scopes",
@@ -43,6 +44,13 @@ def issue(*, by: AccessToken, name: str, rules: dict[str, Any]) -> tuple[AccessT
     """A new token for the user and workspace of ``by``, and its raw text. A rule that is not given is that of ``by``."""
     rules = {**rules_of(by), **rules}
     _refuse_more_than(by, rules)
+    if by.spend_limit_usd is not None:
+        # Each would have a limit of its own, and together they would have none.
+        raise Forbidden(
+            "A token with a spending limit makes no other tokens; it can be rotated.",
+            code="more_than_own_token",
+            details={"spend_limit_usd": ["The token that asks has a spending limit."]},
+        )
     return AccessToken.issue(user=by.user, workspace=by.workspace, name=name, **rules)
 
 
@@ -77,6 +85,7 @@ def rotate(*, token: AccessToken, by: AccessToken, grace: timedelta = timedelta(
     else:
         token.revoked_at = timezone.now()
     token.save(update_fields=["expires_at", "revoked_at"])
+    token_rotated.send(sender=AccessToken, old=token, new=new[0])
     return new
 
 

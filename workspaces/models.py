@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
@@ -15,7 +16,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from synapscale.common.models import BaseModel, TenantModel
 from synapscale.common.money import UsdField
-from workspaces import crypto, tokens
+from workspaces import crypto, model_names, tokens
 
 
 def rate_field(help_text: str) -> models.PositiveIntegerField:
@@ -126,12 +127,32 @@ class Workspace(BaseModel):
         return self.status == self.Status.ACTIVE
 
     def clean(self) -> None:
+        self._check_rules()
         for field in ("allowed_models", "fallback_models"):
             _check_model_names(field, getattr(self, field))
+
+    def _check_rules(self) -> None:
+        """Models are named that there are, and an individual workspace has one member."""
+        errors: dict[str, Any] = {}
+        named = {name: getattr(self, name) for name in ("allowed_models", "fallback_models")}
+        named["default_model"] = [self.default_model] if self.default_model else []
+        for field, names in named.items():
+            if isinstance(names, list) and (messages := model_names.complaints(map(str, names))):
+                errors[field] = messages
+        if self.default_model and not errors and not self.allows(self.default_model):
+            errors["default_model"] = f"“{self.default_model}” is not one of the allowed models."
+        if self.kind == self.Kind.INDIVIDUAL and not self._state.adding and (count := self.memberships.count()) > 1:
+            errors["kind"] = f"It has {count} members, and an individual workspace has one."
+        if errors:
+            raise ValidationError(errors)
 
     def allows(self, model: str) -> bool:
         """Whether ``provider/name`` may be called here."""
         return not self.allowed_models or model in self.allowed_models
+
+
+KEEPS_AN_OWNER = "A workspace keeps at least one owner."
+HAS_ONE_MEMBER = "An individual workspace has one member."
 
 
 class Membership(BaseModel):
@@ -154,6 +175,22 @@ class Membership(BaseModel):
 
     def __str__(self) -> str:
         return f"{self.user} in {self.workspace} as {self.role}"
+
+    def clean(self) -> None:
+        """The rules of ``workspaces.members`` that do not depend on who changes a membership."""
+        super().clean()
+        if self._state.adding:
+            space = self.workspace if self.workspace_id else None
+            if space and space.kind == Workspace.Kind.INDIVIDUAL and space.memberships.exists():
+                raise ValidationError(HAS_ONE_MEMBER)
+        elif self.role != self.Role.OWNER and self.is_last_owner:
+            raise ValidationError({"role": KEEPS_AN_OWNER})
+
+    @property
+    def is_last_owner(self) -> bool:
+        """Whether its workspace has no other owner, as things are stored."""
+        owners = Membership.objects.filter(workspace_id=self.workspace_id, role=self.Role.OWNER).order_by()
+        return list(owners.values_list("pk", flat=True)[:2]) == [self.pk]
 
     @property
     def may_administer(self) -> bool:
@@ -294,6 +331,13 @@ class UserVariable(BaseModel):
 
     def __str__(self) -> str:
         return f"{self.category} {self.name} …{self.hint}"
+
+    def clean(self) -> None:
+        super().clean()
+        is_new_key = self._state.adding and self.category == self.Category.API_KEY
+        if is_new_key and self.name and self.name not in settings.PROVIDERS:
+            known = ", ".join(sorted(settings.PROVIDERS))
+            raise ValidationError({"name": f"“{self.name}” is none of the providers: {known}."})
 
     @property
     def bound_to(self) -> str:

@@ -23,6 +23,7 @@ from conversations.models import Message, UsageLog
 from llm import own_keys
 from synapscale.common.api_errors import error_body
 from synapscale.common.db import in_db
+from synapscale.common.parsing import StrictQuery
 from synapscale.common.views import AsyncActionsMixin
 from workspaces import ratelimits
 from workspaces.authentication import caller
@@ -61,7 +62,7 @@ KEY_TEST = PolymorphicProxySerializer(
 )
 
 
-class _KeyTestView(AsyncActionsMixin, APIView):  # type: ignore[misc]  # its dispatch is a coroutine
+class _KeyTestView(AsyncActionsMixin, StrictQuery, APIView):  # type: ignore[misc]  # its dispatch is a coroutine
     """Try the key with a real call, as small as can be. Its tokens are the owner's; it is metered and not charged, but
     for the platform's fee where there is one."""
 

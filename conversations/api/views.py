@@ -30,6 +30,7 @@ from conversations.models import Agent, Conversation, Message, MessageFeedback, 
 from synapscale.common.api_errors import error_body
 from synapscale.common.db import in_db
 from synapscale.common.errors import Conflict, Forbidden, Refusal
+from synapscale.common.parsing import StrictQuery
 from synapscale.common.sse import sse_response
 from synapscale.common.views import AsyncActionsMixin
 from workspaces.authentication import caller
@@ -41,7 +42,7 @@ _METHODS = ["get", "post", "patch", "delete", "head", "options"]
 """Without PUT: what it leaves out would have to be reset, and no client means that."""
 
 
-class AgentViewSet(viewsets.ModelViewSet[Agent]):
+class AgentViewSet(StrictQuery, viewsets.ModelViewSet[Agent]):
     """Agents of the workspace: everybody uses them, admins and owners keep them. Deleting one retires it."""
 
     serializer_class = AgentSerializer
@@ -79,7 +80,7 @@ class AgentViewSet(viewsets.ModelViewSet[Agent]):
             Agent.objects.filter(workspace=caller(self.request).workspace, is_default=True).update(is_default=False)
 
 
-class ConversationViewSet(viewsets.ModelViewSet[Conversation]):
+class ConversationViewSet(StrictQuery, viewsets.ModelViewSet[Conversation]):
     """The caller's conversations, and those shared in the workspace. Only their user changes or deletes them."""
 
     serializer_class = ConversationSerializer
@@ -116,7 +117,11 @@ class ConversationViewSet(viewsets.ModelViewSet[Conversation]):
 
 
 class MessageViewSet(  # type: ignore[misc]  # its dispatch is a coroutine
-    AsyncActionsMixin, mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Message]
+    AsyncActionsMixin,
+    StrictQuery,
+    mixins.ListModelMixin,
+    mixins.RetrieveModelMixin,
+    viewsets.GenericViewSet[Message],
 ):
     """The messages of a conversation, newest first. Posting one gets it answered."""
 
@@ -205,7 +210,7 @@ class MessageViewSet(  # type: ignore[misc]  # its dispatch is a coroutine
         return response
 
 
-class FeedbackView(viewsets.GenericViewSet[MessageFeedback]):
+class FeedbackView(StrictQuery, viewsets.GenericViewSet[MessageFeedback]):
     """The caller's feedback on an answer; one per user and message."""
 
     serializer_class = FeedbackSerializer

@@ -29,7 +29,8 @@ from synapscale.common.sse import sse_response
 from synapscale.common.views import AsyncActionsMixin
 from workspaces import ratelimits
 from workspaces.authentication import caller
-from workspaces.permissions import ReadOrMember
+from workspaces.models import Scope
+from workspaces.permissions import ANY_SCOPE, ReadOrMember
 
 logger = logging.getLogger(__name__)
 START_SECONDS = 10.0
@@ -75,7 +76,7 @@ class CompatView(APIView):
 class AnswerView(AsyncActionsMixin, CompatView):  # type: ignore[misc]  # its dispatch is a coroutine
     """A call of a model, in one of the protocols."""
 
-    scopes_to_read = scopes_to_write = frozenset({"chat"})
+    scopes_to_read = scopes_to_write = frozenset({Scope.CHAT})
     _call: Call | None = None
     _is_client_gone = False
 
@@ -197,10 +198,10 @@ class MessagesView(AnswerView):
 class NowhereView(CompatView):
     """Any other address under ``/v1/``: what can't be metered is not passed on."""
 
-    permission_classes = []
-    authentication_classes = []
+    scopes_to_read = scopes_to_write = ANY_SCOPE
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
         raise NotFound("There is nothing at this address.")
 
 

@@ -18,7 +18,7 @@ from rest_framework.views import APIView
 
 from llm import own_keys
 from llm.own_keys import KEY_TEXT, PROVIDERS
-from synapscale.common.parsing import StrictFields
+from synapscale.common.parsing import StrictBooleanField, StrictFields, StrictQuery
 from workspaces import variables
 from workspaces.authentication import caller
 from workspaces.models import Scope, User, UserVariable, Workspace
@@ -46,7 +46,7 @@ class KeyField(serializers.Field[str, Any, Any, Any]):
 class UseSerializer(StrictFields, serializers.Serializer[Any]):
     """Whether calls run on a key, and until when."""
 
-    is_active = serializers.BooleanField(required=False, help_text="Inactive: calls run as if it were not there.")
+    is_active = StrictBooleanField(required=False, help_text="Inactive: calls run as if it were not there.")
     expires_at = serializers.DateTimeField(
         required=False, allow_null=True, help_text="From then on calls run as if it were not there; null: never."
     )
@@ -112,7 +112,7 @@ class KeyStateListSerializer(serializers.Serializer[Any]):
 # --- Views ------------------------------------------------------------------------------------------------------------
 
 
-class _Owned(APIView):
+class _Owned(StrictQuery, APIView):
     """Whose keys it is about."""
 
     def owner(self) -> User | Workspace:

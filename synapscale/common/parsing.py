@@ -1,4 +1,4 @@
-"""Strict input: JSON as the standard has it, and no field that nobody reads."""
+"""Strict input: JSON as the standard has it, and no field or parameter that nobody reads."""
 
 from __future__ import annotations
 
@@ -84,6 +84,25 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
+class StrictQuery:
+    """Mixed into a view: query parameters it doesn't know are refused by name, not ignored.
+
+    A list knows its pages and its filters; whatever else there is knows none but ``query_parameters``.
+    """
+
+    query_parameters: tuple[str, ...] = ()
+
+    def initial(self, request: Any, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)  # type: ignore[misc]
+        known = {*self.query_parameters}
+        if getattr(self, "action", "") == "list":
+            pages, filters = self.paginator, getattr(self, "filterset_class", None)  # type: ignore[attr-defined]
+            known |= {pages.cursor_query_param, pages.page_size_query_param, *(filters.base_filters if filters else ())}
+        errors = {name: ["Unknown parameter."] for name in request.query_params if name not in known}
+        if errors:
+            raise serializers.ValidationError(errors)
+
+
 class StrictFields:
     """Mixed into a serializer: fields it doesn't know are refused by name, not ignored."""
 
@@ -136,6 +155,24 @@ class StrictUsdField(serializers.Field):
         return usd_text(value)
 
 
+class StrictCharField(serializers.CharField):
+    """A JSON string, and no number that could be written as one."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class StrictBooleanField(serializers.BooleanField):
+    """``true`` or ``false``: neither ``1`` nor ``"yes"``, which a form would send."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
 class StrictModelSerializer(StrictFields, serializers.ModelSerializer[Any]):
     """A model serializer that refuses what it doesn't know, and saves only what was sent.
 
@@ -145,6 +182,9 @@ class StrictModelSerializer(StrictFields, serializers.ModelSerializer[Any]):
 
     serializer_field_mapping = {
         **serializers.ModelSerializer.serializer_field_mapping,
+        models.BooleanField: StrictBooleanField,
+        models.CharField: StrictCharField,
+        models.TextField: StrictCharField,
         models.PositiveIntegerField: StrictIntegerField,
         models.PositiveSmallIntegerField: StrictIntegerField,
     }

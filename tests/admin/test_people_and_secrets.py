@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
+from django.core.exceptions import ValidationError
 from django.test import Client
 from django.utils import timezone
 
 from llm.models import LLM
 from tests.admin.rows import SECRET, Office, again, errors, shown
+from tests.catalogue import make_llm
 from tests.people import Cast
 from workspaces.authentication import caller_of
 from workspaces.models import AccessToken, Membership, User, UserVariable, Workspace
@@ -125,11 +127,132 @@ def test_the_rules_of_a_workspace_are_checked(office: Office, cast: Cast) -> Non
     assert again(cast.alice.workspace).allowed_models == []
 
 
+def complaints(response: Any) -> list[str]:
+    """What is said about the members as a whole."""
+    assert response.status_code == 200, response
+    formsets = [inline.formset for inline in response.context["inline_admin_formsets"]]
+    return [said for formset in formsets for said in formset.non_form_errors()]
+
+
+@pytest.mark.parametrize("field", ["allowed_models", "default_model"])
+def test_the_rules_of_a_workspace_name_models_that_there_are(office: Office, cast: Cast, llm: LLM, field: str) -> None:
+    workspace = cast.alice.workspace
+    unchanged = {**members_of(cast), **formset("memberships-2")}
+    typed = {"allowed_models": '["openai/openai-test", "openai/gone"]', "default_model": "openai/gone"}
+
+    refused = office.save(workspace, **{field: typed[field]}, **unchanged)
+    assert errors(refused) == {field: ["There is no model “openai/gone”."]}
+    other = str(make_llm("anthropic"))
+    rules = {"allowed_models": f'["{other}"]', "default_model": str(llm)}
+    refused = office.save(workspace, **rules, **unchanged)
+    assert errors(refused) == {"default_model": ["“openai/openai-test” is not one of the allowed models."]}
+    assert office.save(workspace, **{**rules, "default_model": other}, **unchanged).status_code == 302
+    assert again(workspace).default_model == other
+
+
+def test_fallback_models_are_models_that_there_are(cast: Cast, llm: LLM) -> None:
+    workspace = cast.alice.workspace
+    workspace.fallback_models = ["openai/gone", str(llm)]
+    with pytest.raises(ValidationError) as refused:
+        workspace.full_clean()
+    assert refused.value.message_dict == {"fallback_models": ["There is no model “openai/gone”."]}
+
+
+def test_a_workspace_of_two_does_not_become_individual(office: Office, cast: Cast) -> None:
+    workspace = cast.alice.workspace
+    unchanged = {**members_of(cast), **formset("memberships-2")}
+    refused = office.save(workspace, kind="individual", **unchanged)
+    assert errors(refused) == {"kind": ["It has 2 members, and an individual workspace has one."]}
+    cast.bob.membership.delete()
+    (alice,) = workspace.memberships.all()
+    row = {"id": alice.pk, "workspace": workspace.pk, "role": "owner"}
+    alone = formset("memberships", row, initial=1)
+    assert office.save(workspace, kind="individual", **alone, **formset("memberships-2")).status_code == 302
+    assert again(workspace).kind == "individual"
+
+
+def test_an_individual_workspace_has_one_member(office: Office, cast: Cast) -> None:
+    charlie = cast.charlie
+    Workspace.objects.filter(pk=charlie.workspace.pk).update(kind="individual")
+    row = {"id": charlie.membership.pk, "workspace": charlie.workspace.pk, "role": "owner"}
+    new = {"user": cast.bob.user.pk, "workspace": charlie.workspace.pk, "role": "member"}
+    only = "An individual workspace has one member."
+
+    refused = office.save(charlie.workspace, **formset("memberships", row, initial=1), **formset("memberships-2", new))
+    assert complaints(refused) == [only]
+    assert errors(office.add(Membership, **new)) == {"__all__": [only]}
+    people = [{"user": person.user.pk, "role": "owner"} for person in cast]
+    refused = office.add(
+        Workspace,
+        name="New",
+        slug="new",
+        kind="individual",
+        **formset("memberships"),
+        **formset("memberships-2", *people),
+    )
+    assert complaints(refused) == [only]
+    assert [m.user for m in charlie.workspace.memberships.all()] == [charlie.user]
+    assert not Workspace.objects.filter(slug="new").exists()
+    one = {**formset("memberships"), **formset("memberships-2", people[0])}
+    assert office.add(Workspace, name="New", slug="new", kind="individual", **one).status_code == 302
+    assert Membership.objects.get(workspace__slug="new").user == cast.alice.user
+
+
+def test_a_workspace_keeps_an_owner(office: Office, cast: Cast) -> None:
+    """Whether they are demoted or removed, on which page, alone or together with the other one."""
+    alice, bob, workspace = cast.alice.membership, cast.bob.membership, cast.alice.workspace
+    keeps = "A workspace keeps at least one owner."
+
+    def save(*changes: dict[str, Any]) -> Any:
+        people = [bob, alice]
+        rows = [{"id": m.pk, "workspace": workspace.pk, "role": again(m).role} for m in people]
+        rows = [row | change for row, change in zip(rows, changes, strict=True)]
+        return office.save(workspace, **formset("memberships", *rows, initial=2), **formset("memberships-2"))
+
+    def remove(*memberships: Membership) -> Any:
+        data = {"action": "delete_selected", "_selected_action": [str(m.pk) for m in memberships], "post": "yes"}
+        return office.client.post(office.url(Membership, "changelist"), data)
+
+    assert errors(office.save(alice, role="admin")) == {"role": [keeps]}
+    assert complaints(save({}, {"role": "viewer"})) == [keeps]
+    assert complaints(save({}, {"DELETE": "on"})) == [keeps]
+    assert keeps in office.client.post(office.url(Membership, "delete", alice.pk), {"post": "yes"}).text
+    assert keeps in remove(alice, bob).text
+
+    assert office.save(bob, role="owner").status_code == 302
+    assert complaints(save({"role": "admin"}, {"role": "admin"})) == [keeps]
+    assert complaints(save({"role": "admin"}, {"DELETE": "on"})) == [keeps]
+    assert keeps in remove(alice, bob).text
+    assert {again(alice).role, again(bob).role} == {"owner"}
+
+    assert save({}, {"role": "viewer"}).status_code == 302
+    assert remove(alice).status_code == 302
+    assert [(m.user, m.role) for m in workspace.memberships.all()] == [(cast.bob.user, "owner")]
+
+
 def test_a_member_keeps_user_and_workspace(office: Office, cast: Cast) -> None:
     response = office.save(cast.bob.membership, role="viewer", user=cast.charlie.user.pk)
 
     assert response.status_code == 302
     assert (again(cast.bob.membership).role, again(cast.bob.membership).user) == ("viewer", cast.bob.user)
+
+
+@pytest.mark.parametrize("way", ["page", "list", "workspace"])
+def test_a_removed_members_token_stays_dead_when_they_come_back(office: Office, cast: Cast, way: str) -> None:
+    bob, workspace = cast.bob, cast.alice.workspace
+    if way == "page":
+        office.client.post(office.url(Membership, "delete", bob.membership.pk), {"post": "yes"})
+    elif way == "list":
+        data = {"action": "delete_selected", "_selected_action": [str(bob.membership.pk)], "post": "yes"}
+        office.client.post(office.url(Membership, "changelist"), data)
+    else:
+        office.save(workspace, **members_of(cast, DELETE="on"), **formset("memberships-2"))
+    assert not Membership.objects.filter(pk=bob.membership.pk).exists()
+
+    assert office.add(Membership, user=bob.user.pk, workspace=workspace.pk, role="member").status_code == 302
+    assert caller_of(bob.token) is None
+    assert AccessToken.objects.get(user=bob.user).revoked_at is not None
+    assert caller_of(cast.alice.token) is not None
 
 
 # --- Access tokens --------------------------------------------------------------------------------------------------
@@ -253,6 +376,15 @@ def test_a_value_goes_in_and_does_not_come_out(office: Office, cast: Cast, owner
     page = office.open(variable).text
     assert SECRET not in page
     assert "••••wxyz" in page
+
+
+@pytest.mark.parametrize("name", ["nobody", "demo", "OpenAI", "private"])
+def test_a_provider_key_is_of_a_provider_that_takes_keys(office: Office, cast: Cast, name: str) -> None:
+    refused = add_variable(office, user=cast.alice.user.pk, name=name)
+    assert errors(refused) == {
+        "name": [f"“{name}” is none of the providers: anthropic, deepseek, google, grok, llama, openai."]
+    }
+    assert add_variable(office, user=cast.alice.user.pk, name=name, category="general").status_code == 302
 
 
 def test_a_value_is_replaced_or_kept(office: Office, cast: Cast) -> None:

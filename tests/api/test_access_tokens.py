@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from billing import spending
+from billing.models import TokenSpend
 from llm.models import LLM
 from tests.api.asking import assert_invalid, error_of
 from tests.catalogue import make_llm
@@ -97,9 +99,10 @@ def test_what_is_left_out_is_as_the_asking_token_has_it(alice: Person) -> None:
     }  # fmt: skip
     assert unlimited.items() <= answer.items()
     ends = timezone.now() + timedelta(days=3)
-    limit(alice, **{**RULES, "spend_limit_usd": Decimal(5)}, expires_at=ends)
+    rules = {**RULES, "spend_limit_usd": None}
+    limit(alice, **rules, expires_at=ends)
     answer = alice.post("access-tokens", {"name": "Same"}).json()
-    assert {**RULES, "expires_at": text(ends)}.items() <= answer.items()
+    assert {name: answer[name] for name in (*rules, "expires_at")} == {**rules, "expires_at": text(ends)}
 
 
 def test_a_new_token_works_within_its_scopes(bob: Person) -> None:
@@ -246,23 +249,34 @@ def test_a_token_makes_none_that_may_more_than_itself(limited: Person, body: dic
         body = {"expires_at": soon(**body["expires_at"])}
     itself = f"access-tokens/{own(limited).pk}"
     before = AccessToken.objects.filter(pk=own(limited).pk).values(*RULES, "expires_at").get()
-    for send in (lambda: limited.post("access-tokens", {"name": "X", **body}), lambda: limited.patch(itself, body)):
-        response = send()
-        if beyond:
-            assert set(error_of(response, 403, "more_than_own_token")["details"]) == beyond
-        else:
-            assert response.status_code in {200, 201}, response.content
-    if beyond:
+    # With a spending limit it makes no others at all: each would have a limit of its own.
+    new = error_of(limited.post("access-tokens", {"name": "X", **body}), 403, "more_than_own_token")
+    assert set(new["details"]) == (beyond or {"spend_limit_usd"})
+    changed = limited.patch(itself, body)
+    if not beyond:
+        assert changed.status_code == 200, changed.content
+    else:
+        assert set(error_of(changed, 403, "more_than_own_token")["details"]) == beyond
         assert AccessToken.objects.filter(user=limited.user).values(*RULES, "expires_at").get() == before
 
 
 def test_by_the_day_is_tighter_by_the_month_too(alice: Person) -> None:
     limit(alice, spend_limit_usd=Decimal(5), spend_period="day")
+    itself = f"access-tokens/{own(alice).pk}"
     for period in ("day", "week", "month", ""):
-        assert alice.post("access-tokens", {"name": "X", "spend_period": period}).status_code == 201
-    limit(alice, spend_period="")
+        limit(alice, spend_period="day")
+        assert alice.patch(itself, {"spend_period": period}).status_code == 200
     for period in ("day", "week", "month"):
-        error_of(alice.post("access-tokens", {"name": "X", "spend_period": period}), 403, "more_than_own_token")
+        error_of(alice.patch(itself, {"spend_period": period}), 403, "more_than_own_token")
+
+
+def test_the_successor_of_a_limited_token_inherits_what_it_has_spent(alice: Person) -> None:
+    limit(alice, spend_limit_usd=Decimal(5), spend_period="")
+    old = own(alice)
+    TokenSpend.objects.create(workspace=alice.workspace, access_token=old, spent=Decimal("4.5"), held=Decimal("0.25"))
+    new = alice.post(f"access-tokens/{old.pk}/rotate").json()["id"]
+    successor = AccessToken.objects.get(pk=new)
+    assert spending.left(successor, at=timezone.now()) == Decimal("0.5")
 
 
 def test_a_weak_token_gains_nothing_from_a_strong_one(alice: Person) -> None:

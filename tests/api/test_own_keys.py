@@ -172,6 +172,8 @@ def test_what_can_not_be_a_key_is_refused_and_not_repeated(alice: Person, key: A
         ({"key": KEY, "expires_at": KEY}, "expires_at"),
         ({"key": KEY, "is_active": KEY}, "is_active"),
         ({"key": KEY, "is_active": None}, "is_active"),
+        ({"key": KEY, "is_active": 1}, "is_active"),
+        ({"key": KEY, "is_active": "yes"}, "is_active"),
         ({"key": KEY, "api_key": KEY}, "api_key"),
         ({"key": KEY, "provider": "openai"}, "provider"),
         ({"value": KEY}, "value"),
@@ -363,6 +365,11 @@ def test_the_scope_it_takes(alice: Person, kind: str, sufficient: str) -> None:
     tokens.update(scopes=[sufficient])
     for method, tail, body in CALLS:
         assert send(alice, method, keys(alice, kind, tail), body).status_code in {200, 201, 204}
+
+
+def test_a_parameter_that_nobody_reads_is_refused(alice: Person) -> None:
+    for path in ("user-variables/api-keys", "user-variables/api-keys/providers", "user-variables/api-keys/openai"):
+        assert_invalid(alice.get(path, is_active="true"), "is_active")
 
 
 def test_with_and_without_a_slash(alice: Person) -> None:

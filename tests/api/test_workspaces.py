@@ -88,6 +88,9 @@ def test_workspaces_are_neither_made_nor_deleted_here(alice: Person) -> None:
     [
         ("name", ""),
         ("name", None),
+        ("name", 5),
+        ("allowed_models", [5]),
+        ("keeps_api_content", 1),
         ("name", "x" * 151),
         ("slug", "other"),
         ("kind", "individual"),

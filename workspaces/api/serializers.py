@@ -7,7 +7,13 @@ from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from synapscale.common.parsing import StrictFields, StrictIntegerField, StrictModelSerializer, StrictUsdField
+from synapscale.common.parsing import (
+    StrictCharField,
+    StrictFields,
+    StrictIntegerField,
+    StrictModelSerializer,
+    StrictUsdField,
+)
 from workspaces import issuing, model_names, tokens, variables
 from workspaces.models import AccessToken, Membership, Scope, User, UserVariable, Workspace
 
@@ -15,12 +21,12 @@ from workspaces.models import AccessToken, Membership, Scope, User, UserVariable
 class ModelNamesField(serializers.ListField):
     """Names of models that exist, each “provider/name”."""
 
-    child = serializers.CharField(max_length=200)
+    child = StrictCharField(max_length=200)
 
     def to_internal_value(self, data: Any) -> list[str]:
         names: list[str] = super().to_internal_value(data)
-        if wrong := model_names.unknown(names):
-            raise serializers.ValidationError([f"There is no model “{name}”." for name in wrong])
+        if messages := model_names.complaints(names):
+            raise serializers.ValidationError(messages)
         return names
 
 
@@ -60,8 +66,8 @@ class WorkspaceSerializer(StrictModelSerializer):
         read_only_fields = ["id", "slug", "kind", "status", "created_at"]
 
     def validate_default_model(self, name: str) -> str:
-        if name and model_names.unknown([name]):
-            raise serializers.ValidationError(f"There is no model “{name}”.")
+        if name and (messages := model_names.complaints([name])):
+            raise serializers.ValidationError(messages)
         return name
 
     def validate_fallback_models(self, names: list[str]) -> list[str]:
@@ -111,7 +117,7 @@ class MemberSerializer(StrictModelSerializer):
 class AccessTokenSerializer(StrictModelSerializer):
     """An access token and its rules. On creation, a rule that is left out is that of the token that asks."""
 
-    name = serializers.CharField(max_length=100)
+    name = StrictCharField(max_length=100)
     prefix = serializers.SerializerMethodField(help_text="How it is told from others, like “sk-syn-abcdefgh…”.")
     scopes = serializers.ListField(
         child=serializers.ChoiceField(choices=Scope.choices), required=False, allow_empty=False, max_length=len(Scope)
@@ -194,7 +200,7 @@ class MeSerializer(StrictModelSerializer):
 
 
 @extend_schema_field({"type": ["string", "null"], "minLength": 1, "maxLength": variables.MAX_VALUE})
-class ValueField(serializers.CharField):
+class ValueField(StrictCharField):
     """Goes in for every variable, and comes out of general ones only."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -210,7 +216,7 @@ class ValueField(serializers.CharField):
 class VariableSerializer(StrictModelSerializer):
     """A variable or secret. `value` is null for all but general ones; `masked` shows the end of a long one."""
 
-    name = serializers.CharField(max_length=100)
+    name = StrictCharField(max_length=100)
     value = ValueField()
     masked = serializers.SerializerMethodField()
     expires_at = FutureField(required=False, allow_null=True)

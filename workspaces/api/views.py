@@ -8,6 +8,7 @@ from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from synapscale.common.parsing import StrictQuery
 from workspaces import members
 from workspaces.api.serializers import MemberSerializer, WorkspaceSerializer
 from workspaces.authentication import caller
@@ -16,7 +17,11 @@ from workspaces.permissions import ReadOrAdmin
 
 
 class WorkspaceViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.UpdateModelMixin, viewsets.GenericViewSet[Workspace]
+    StrictQuery,
+    mixins.ListModelMixin,
+    mixins.RetrieveModelMixin,
+    mixins.UpdateModelMixin,
+    viewsets.GenericViewSet[Workspace],
 ):
     """The token's workspace and its rules. Admins and owners may change the rules."""
 
@@ -33,7 +38,7 @@ class WorkspaceViewSet(
         return Workspace.objects.filter(pk=caller(self.request).workspace.pk)
 
 
-class MemberViewSet(viewsets.GenericViewSet[Membership]):
+class MemberViewSet(StrictQuery, viewsets.GenericViewSet[Membership]):
     """The members of the token's workspace. Admins and owners keep them; everybody may leave."""
 
     serializer_class = MemberSerializer

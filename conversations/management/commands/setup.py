@@ -14,14 +14,19 @@ from django.db import connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 
 from conversations import trial
+from conversations.reconciling import reconcile
+from conversations.sweeper import sweep
 from conversations.verification import verify
 from llm import catalogue
+
+Step = tuple[str, Callable[[], str]]
 
 
 class Command(BaseCommand):
     help = (
-        "Prepare an installation: migrate, seed the models, collect static files, verify. May be run again any time. "
-        "When a step fails, it says which, and the database is left as it was found."
+        "Prepare an installation: migrate, seed the models, collect static files, finish what dead processes left, "
+        "verify. May be run again any time. When a step that prepares it fails, it says which, and the database is left "
+        "as it was found."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -31,22 +36,45 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, demo: bool, address: str, **options: Any) -> None:
-        steps: list[tuple[str, Callable[[], str]]] = [("migrate", _migrate), ("seed models", _seed)]
+        prepare: list[Step] = [("migrate", _migrate), ("seed models", _seed)]
         if demo:
-            steps += [("demo model", _seed_demo), ("trial workspace", _prepare_trial)]
-        steps += [("static files", _collect_static), ("verify", _verify)]
+            prepare += [("demo model", _seed_demo), ("trial workspace", _prepare_trial)]
+        prepare.append(("static files", _collect_static))
+        # Neither is undone: calls that were finished have been charged, and looking changes nothing.
+        look_after: list[Step] = [("leftovers", self._finish_leftovers), ("verify", self._verify)]
+        self.total = len(prepare) + len(look_after)
+        self.warnings: list[str] = []
         with _all_or_nothing():
-            for number, (name, step) in enumerate(steps, start=1):
-                started = time.monotonic()
-                try:
-                    result = step()
-                except Exception as error:
-                    raise CommandError(
-                        f"step {number}/{len(steps)} “{name}” failed: {error}\nThe database is as it was before."
-                    ) from error
-                self.stdout.write(f"[{number}/{len(steps)}] {name}: {result} ({time.monotonic() - started:.1f} s)")
+            self._run(prepare, after=0, on_failure="The database is as it was before.")
+        self._run(look_after, after=len(prepare), on_failure="What the steps before it did is kept.")
+        for warning in self.warnings:
+            self.stdout.write(self.style.WARNING(f"warning: {warning}"))
         if demo and address:
             self._introduce(address.rstrip("/"))
+
+    def _run(self, steps: list[Step], *, after: int, on_failure: str) -> None:
+        for number, (name, step) in enumerate(steps, start=after + 1):
+            started = time.monotonic()
+            try:
+                result = step()
+            except Exception as error:
+                raise CommandError(f"step {number}/{self.total} “{name}” failed: {error}\n{on_failure}") from error
+            self.stdout.write(f"[{number}/{self.total}] {name}: {result} ({time.monotonic() - started:.1f} s)")
+
+    def _finish_leftovers(self) -> str:
+        """A server does so too, once it runs; but what it left should not be what keeps it from starting."""
+        swept, reconciled = sweep(), reconcile()
+        if reconciled.failed:
+            self.warnings.append(f"leftovers: {reconciled.failed} answers can't be metered; reconcile_usage says why")
+        return f"{swept}, {reconciled.metered} reconciled"
+
+    def _verify(self) -> str:
+        checks = verify()
+        faults = [f"{check.name}: {'; '.join(check.faults[:5])}" for check in checks if check.faults]
+        if faults:
+            raise CommandError("; ".join(faults))
+        self.warnings += [f"{check.name}: {finding}" for check in checks for finding in check.findings[:10]]
+        return f"{sum(check.passed for check in checks)}/{len(checks)}"
 
     def _introduce(self, address: str) -> None:
         access = trial.prepare()
@@ -99,14 +127,6 @@ def _prepare_trial() -> str:
 def _collect_static() -> str:
     call_command("collectstatic", interactive=False, verbosity=0)
     return f"in {settings.STATIC_ROOT.name}/"
-
-
-def _verify() -> str:
-    checks = verify()
-    failed = [f"{check.name}: {'; '.join(check.problems[:5])}" for check in checks if not check.passed]
-    if failed:
-        raise CommandError("; ".join(failed))
-    return f"{len(checks)}/{len(checks)}"
 
 
 @contextmanager
