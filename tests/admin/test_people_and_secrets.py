@@ -111,7 +111,7 @@ def test_the_page_of_a_workspace_adds_changes_and_removes_members(office: Office
     assert [m.user for m in workspace.memberships.all()] == [cast.alice.user]
 
 
-def test_the_rules_of_a_workspace_are_checked(office: Office, cast: Cast) -> None:
+def test_the_rules_of_a_workspace_are_checked(office: Office, cast: Cast, llm: LLM) -> None:
     unchanged = {**members_of(cast), **formset("memberships-2")}
 
     for typed in ('{"a": 1}', "[1]", "no json"):
@@ -119,10 +119,10 @@ def test_the_rules_of_a_workspace_are_checked(office: Office, cast: Cast) -> Non
         assert "fallback_models" in errors(office.save(cast.alice.workspace, fallback_models=typed, **unchanged))
     assert "max_tokens_cap" in errors(office.save(cast.alice.workspace, max_tokens_cap="0", **unchanged))
     assert "requests_per_minute" in errors(office.save(cast.alice.workspace, requests_per_minute="0", **unchanged))
-    rates = {"requests_per_minute": "60", "tokens_per_minute": "90000", "fallback_models": '["a/b"]'}
+    rates = {"requests_per_minute": "60", "tokens_per_minute": "90000", "fallback_models": f'["{llm}"]'}
     assert office.save(cast.alice.workspace, **rates, **unchanged).status_code == 302
     stored = again(cast.alice.workspace)
-    assert (stored.requests_per_minute, stored.tokens_per_minute, stored.fallback_models) == (60, 90_000, ["a/b"])
+    assert (stored.requests_per_minute, stored.tokens_per_minute, stored.fallback_models) == (60, 90_000, [str(llm)])
     assert office.save(cast.alice.workspace, allowed_models="", **unchanged).status_code == 302
     assert again(cast.alice.workspace).allowed_models == []
 

@@ -15,6 +15,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from synapscale.common.errors import Forbidden
+from synapscale.common.parsing import StrictQuery
 from workspaces import issuing
 from workspaces.api.serializers import (
     AccessTokenSerializer,
@@ -44,7 +45,9 @@ class AccessTokenFilter(django_filters.FilterSet):
         return tokens if asks_for_others or self.request is None else tokens.filter(user=self.request.user)
 
 
-class AccessTokenViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[AccessToken]):
+class AccessTokenViewSet(
+    StrictQuery, mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[AccessToken]
+):
     """The caller's access tokens for this workspace, revoked ones too.
 
     Admins and owners, with a token of scope `admin`, also see (`?user=`, `?all=true`) and revoke those of others.
@@ -107,7 +110,7 @@ class AccessTokenViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, views
         return Response(data, status=201, headers={"Cache-Control": "no-store"})
 
 
-class MeView(APIView):
+class MeView(StrictQuery, APIView):
     """Who is calling: the user, the workspace with the role in it, and the token's rules."""
 
     scopes_to_read = ANY_SCOPE

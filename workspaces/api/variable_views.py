@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import django_filters
 from django.db.models import QuerySet
 from rest_framework import mixins, viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from synapscale.common.errors import Unprocessable
+from synapscale.common.parsing import StrictQuery
 from workspaces import variables
 from workspaces.api.serializers import VariableSerializer
 from workspaces.authentication import caller
@@ -17,11 +19,19 @@ from workspaces.models import Scope, User, UserVariable, Workspace
 from workspaces.permissions import administered_workspace
 
 
-class _VariableViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[UserVariable]):
+class VariableFilter(django_filters.FilterSet):
+    class Meta:
+        model = UserVariable
+        fields = ["category", "name", "is_active"]
+
+
+class _VariableViewSet(
+    StrictQuery, mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[UserVariable]
+):
     """Provider keys are listed among the others, and kept where they can be tried: at the endpoints for them."""
 
     serializer_class = VariableSerializer
-    filterset_fields = ["category", "name", "is_active"]
+    filterset_class = VariableFilter
     queryset = UserVariable.objects.none()
     lookup_value_regex = "[0-9a-f-]{36}"
     http_method_names = ["get", "post", "patch", "delete", "head", "options"]
