@@ -234,6 +234,7 @@ SPECTACULAR_SETTINGS = {
         "WorkspaceKindEnum": "workspaces.models.Workspace.Kind",
         "ConversationKindEnum": "conversations.models.Conversation.Kind",
         "ScopeEnum": "workspaces.models.Scope",
+        "KeyOwnerEnum": ["user", "workspace"],
         "VariableCategoryEnum": "workspaces.models.UserVariable.Category",
     },
 }

@@ -12,6 +12,7 @@ from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
 
 from synapscale.common.models import BaseModel, TenantModel
 from synapscale.common.money import UsdField
@@ -344,6 +345,7 @@ class UserVariable(BaseModel):
         owner = f"user:{self.user_id}" if self.user_id else f"workspace:{self.workspace_id}"
         return f"variable|{owner}|{self.category}|{self.name}|{self.pk}"
 
+    @sensitive_variables("secret")
     def set_value(self, secret: str) -> None:
         """Encrypt ``secret`` into this row (not saved yet)."""
         self.key_id, self.ciphertext = crypto.encrypt(secret, bound_to=self.bound_to)

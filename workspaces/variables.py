@@ -12,6 +12,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
+from django.views.decorators.debug import sensitive_variables
 
 from synapscale.common.errors import Conflict
 from workspaces.crypto import CannotDecrypt
@@ -29,6 +30,7 @@ def variables_of(owner: User | Workspace) -> QuerySet[UserVariable]:
     return UserVariable.objects.filter(**_owned_by(owner))
 
 
+@sensitive_variables("value")
 def create(
     *,
     owner: User | Workspace,
@@ -50,6 +52,7 @@ def create(
         ) from None
 
 
+@sensitive_variables("changes", "value")
 def change(*, variable: UserVariable, changes: dict[str, Any]) -> UserVariable:
     """Set ``value``, ``is_active`` or ``expires_at``, and nothing that was not given."""
     columns = {"updated_at", *changes} - {"value"}
@@ -63,6 +66,7 @@ def change(*, variable: UserVariable, changes: dict[str, Any]) -> UserVariable:
     return variable
 
 
+@sensitive_variables()
 @transaction.atomic
 def set_secret(
     *,
@@ -108,6 +112,7 @@ def _owned_by(owner: User | Workspace) -> dict[str, Any]:
     return {"user": owner} if isinstance(owner, User) else {"workspace": owner}
 
 
+@sensitive_variables("value")
 def _insert(
     owner: User | Workspace, category: str, name: str, value: str, expires_at: datetime | None, is_active: bool
 ) -> UserVariable:

@@ -15,6 +15,7 @@ from rest_framework import exceptions, serializers, status
 from rest_framework.response import Response
 
 from synapscale.common.errors import Refusal
+from synapscale.common.masking import masked, masked_all
 
 logger = logging.getLogger(__name__)
 
@@ -34,12 +35,12 @@ _CODES = {
 
 
 def error_body(code: str, message: str, *, details: Any = None, request: Any = None) -> dict[str, Any]:
-    """The one shape of an error."""
+    """The one shape of an error. It tells what was wrong, but repeats no key that was sent by mistake."""
     return {
         "error": {
             "code": code,
-            "message": message,
-            "details": details or {},
+            "message": masked(message),
+            "details": masked_all(details or {}),
             "request_id": getattr(request, "request_id", ""),
         }
     }

@@ -18,6 +18,7 @@ from llm.models import LLM
 from tests.api.asking import Api, make_agent, messages_of
 from tests.people import Person
 from tests.providers.standins import StandIn, refusal
+from tests.providers.standins import answer as answer_
 
 METHODS = {"get", "post", "put", "patch", "delete"}
 
@@ -83,6 +84,14 @@ def test_every_address_has_its_operations(schema: Any) -> None:
                 f"delete {variables}/{{id}}",
             )
         ),
+        *(
+            operation
+            for keys in ("user-variables/api-keys", "workspaces/{workspace_pk}/api-keys")
+            for operation in (
+                f"get {keys}", f"get {keys}/providers", f"post {keys}/{{provider}}/test",
+                *(f"{method} {keys}/{{provider}}" for method in ("get", "put", "post", "patch", "delete")),
+            )
+        ),
         "get wallet", "get billing-events", "get billing-events/{id}",
         "get agents", "post agents", "get agents/{id}", "patch agents/{id}", "delete agents/{id}",
         "get conversations", "post conversations", "get conversations/{id}", "patch conversations/{id}",
@@ -123,9 +132,9 @@ def test_enumerations_have_names_that_mean_something(schema: Any) -> None:
     names = {name for name in schema["components"]["schemas"] if name.endswith("Enum")}
     assert names == {
         "AskRoleEnum", "BillingEventStatusEnum", "BlankEnum", "CircuitEnum", "ConversationKindEnum",
-        "ConversationStatusEnum", "EventTypeEnum", "FeedbackCategoryEnum", "KeySourceEnum", "MemberRoleEnum", "MessageRoleEnum",
-        "MessageStatusEnum", "ModeEnum", "ProviderEnum", "ScopeEnum", "SpendPeriodEnum", "ThumbEnum", "UsageStatusEnum",
-        "VariableCategoryEnum", "WalletStatusEnum", "WorkspaceKindEnum", "WorkspaceStatusEnum",
+        "ConversationStatusEnum", "EventTypeEnum", "FeedbackCategoryEnum", "KeyOwnerEnum", "KeySourceEnum", "MemberRoleEnum",
+        "MessageRoleEnum", "MessageStatusEnum", "ModeEnum", "ProviderEnum", "ScopeEnum", "SpendPeriodEnum", "ThumbEnum",
+        "UsageStatusEnum", "VariableCategoryEnum", "WalletStatusEnum", "WorkspaceKindEnum", "WorkspaceStatusEnum",
     }  # fmt: skip
 
 
@@ -151,6 +160,18 @@ def test_answers_are_as_described(
     ]
     assert_described(schema, "post", "user-variables", made[0])
     variable, shared = (response.json()["id"] for response in made)
+    for keys, real in (
+        ("user-variables/api-keys", "user-variables/api-keys"),
+        ("workspaces/{workspace_pk}/api-keys", f"{space}/api-keys"),
+    ):
+        for body in ({"key": "sk-own-0123456789", "expires_at": "2099-01-01T00:00:00Z"}, {"key": "sk-own-0123456789"}):
+            assert_described(schema, "post", keys + "/{provider}", api.post(alice, f"{real}/openai", body))
+        assert_described(schema, "get", keys, api.get(alice, real))
+        assert_described(schema, "get", keys + "/{provider}", api.get(alice, f"{real}/openai"))
+        assert_described(schema, "get", keys + "/providers", api.get(alice, f"{real}/providers"))
+        for behaviour in (answer_(), refusal(401)):
+            paid.script(behaviour)
+            assert_described(schema, "post", keys + "/{provider}/test", api.post(alice, f"{real}/openai/test", {}))
     for path, real in {
         "workspaces": "workspaces",
         "workspaces/{id}": space,

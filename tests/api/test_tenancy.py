@@ -13,6 +13,7 @@ from django.urls import get_resolver
 
 from billing import ledger
 from conversations.models import MessageFeedback
+from llm import own_keys
 from llm.models import LLM
 from synapscale.common.tenancy import fleet_wide
 from tests.api.asking import error_of, make_agent, make_answer, make_conversation
@@ -33,6 +34,8 @@ BODIES: list[dict[str, Any]] = [
     {"grace_seconds": 60},
     {"category": "general", "name": "Mine", "value": "x"},
     {"value": "x"},
+    {"key": "sk-mallory-0123456789"},
+    {"is_active": False},
 ]
 
 
@@ -58,6 +61,7 @@ def objects(transactional_db: None, cast: Cast, llm: LLM) -> Objects:
         variables.create(owner=owner, category="general", name="A", value="x")
         for owner in (alice.user, alice.workspace)
     )
+    own_keys.set_key(owner=alice.workspace, provider="openai", key="sk-acme-0123456789")
     ledger.wallet_of(cast.charlie.workspace.pk)  # looking at one's wallet for the first time opens it
     space = f"workspaces/{alice.workspace.pk}"
     paths = (
@@ -77,10 +81,25 @@ def objects(transactional_db: None, cast: Cast, llm: LLM) -> Objects:
         f"user-variables/{own.pk}",
         f"{space}/variables",
         f"{space}/variables/{shared.pk}",
+        f"{space}/api-keys",
+        f"{space}/api-keys/providers",
+        f"{space}/api-keys/openai",
+        f"{space}/api-keys/openai/test",
     )
     return Objects(
         paths=paths,
-        lists=("workspaces", "agents", "conversations", "billing-events", "access-tokens", "user-variables"),
+        lists=(
+            "workspaces",
+            "agents",
+            "conversations",
+            "billing-events",
+            "access-tokens",
+            "user-variables",
+            "user-variables/api-keys",
+            "user-variables/api-keys/providers",
+            "user-variables/api-keys/openai",
+            "user-variables/api-keys/openai/test",
+        ),
     )
 
 
@@ -129,6 +148,14 @@ def test_the_matrix_names_every_address(objects: Objects) -> None:
         "user-variable-detail",
         "workspace-variable-list",
         "workspace-variable-detail",
+        "user-key-list",
+        "user-key-providers",
+        "user-key",
+        "user-key-test",
+        "workspace-key-list",
+        "workspace-key-providers",
+        "workspace-key",
+        "workspace-key-test",
         "wallet",
         "billing-event-list",
         "billing-event-detail",
@@ -140,7 +167,7 @@ def test_the_matrix_names_every_address(objects: Objects) -> None:
         "message-detail",
         "message-feedback",
     }
-    assert len(objects.paths) == 16
+    assert len(objects.paths) == 20
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -166,7 +193,7 @@ def test_without_a_token_there_is_nothing_at_all(objects: Objects, cast: Cast, m
 
 def test_the_lists_of_a_stranger_show_only_what_is_his(objects: Objects, cast: Cast) -> None:
     assert [row["id"] for row in cast.charlie.get("workspaces").json()["results"]] == [str(cast.charlie.workspace.pk)]
-    for path in ("agents", "conversations", "billing-events", "user-variables"):
+    for path in ("agents", "conversations", "billing-events", "user-variables", "user-variables/api-keys"):
         assert cast.charlie.get(path).json()["results"] == []
     assert [row["name"] for row in cast.charlie.get("access-tokens", all="true").json()["results"]] == [
         "charlie's token"
@@ -177,7 +204,7 @@ def test_the_lists_of_a_stranger_show_only_what_is_his(objects: Objects, cast: C
 
 def test_the_same_addresses_are_found_by_their_owner(objects: Objects, cast: Cast) -> None:
     for path in objects.paths:
-        assert cast.alice.get(path).status_code == (405 if path.endswith("/rotate") else 200), path
+        assert cast.alice.get(path).status_code == (405 if path.endswith(("/rotate", "/test")) else 200), path
 
 
 def test_ids_of_one_conversation_do_not_open_messages_of_another(objects: Objects, cast: Cast) -> None:
