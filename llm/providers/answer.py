@@ -124,7 +124,7 @@ class Answer:
         call.id, call.name = call.id or id, call.name or name
         if call.name:
             call.is_announced = True
-            yield ToolCallDelta(call.index, "".join(call.arguments), call.id, call.name)
+            yield ToolCallDelta(call.index, "".join(call.arguments), call.id, call.name, call.signature)
 
     def is_calling(self, key: int) -> bool:
         return key in self._calls
