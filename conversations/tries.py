@@ -29,6 +29,7 @@ from llm.types import (
 
 logger = logging.getLogger(__name__)
 Piece = TextDelta | ThinkingDelta | ToolCallDelta
+_NOTHING = (TextDelta(""), ThinkingDelta(""))
 _PATIENCE_SECONDS = 2.0
 """How long to wait for a provider to recover while another model could answer."""
 
@@ -127,7 +128,7 @@ class Try:
 
     def _take(self, piece: Piece) -> None:
         piece = _clean(piece)
-        if not _size(piece) and not isinstance(piece, ToolCallDelta):
+        if piece in _NOTHING:
             return
         if self._first_token_ms is None:
             self._first_token_ms = self._elapsed_ms()
