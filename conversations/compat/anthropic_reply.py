@@ -12,6 +12,7 @@ from typing import Any
 
 from conversations.compat.asking import Request
 from conversations.compat.served import Bill, Served
+from conversations.compat.signatures import extra_content, signs_thinking
 from conversations.models import Message
 from conversations.tries import Piece
 from llm.providers.base import json_object
@@ -33,7 +34,6 @@ _TYPES = {
     413: "request_too_large",
     422: "invalid_request_error",
     429: "rate_limit_error",
-    503: "overloaded_error",
     504: "timeout_error",
     529: "overloaded_error",
 }
@@ -41,10 +41,11 @@ _TYPES = {
 
 def error(*, status: int, code: str, message: str, details: dict[str, Any], request_id: str) -> dict[str, Any]:
     """``{"type": "error", "error": {"type", "message"}, "request_id"}``, with our own code and details beside them."""
-    kind = _TYPES.get(status, "api_error")
+    kind = _TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
     return {
         "type": "error",
-        "error": {"type": kind, "message": message, "code": code, "details": details},
+        # The SDK reads the code from the details.
+        "error": {"type": kind, "message": message, "code": code, "details": {"error_code": code, **details}},
         "request_id": request_id,
     }
 
@@ -68,7 +69,7 @@ def usage(bill: Bill) -> dict[str, Any]:
 
 def message(answer: Served, request: Request) -> dict[str, Any]:
     content: list[dict[str, Any]] = []
-    for block in answer.thinking if request.shows_thinking else ():
+    for block in answer.thinking if _shows_thinking(answer.model, request) else ():
         if block.redacted:
             content.append({"type": "redacted_thinking", "data": block.redacted})
         else:
@@ -76,7 +77,16 @@ def message(answer: Served, request: Request) -> dict[str, Any]:
     if answer.text:
         content.append({"type": "text", "text": answer.text})
     for call in answer.tool_calls:
-        content.append({"type": "tool_use", "id": call.id, "name": call.name, "input": json_object(call.arguments)})
+        arguments = json_object(call.arguments)
+        content.append(
+            {
+                "type": "tool_use",
+                "id": call.id,
+                "name": call.name,
+                "input": arguments,
+                **extra_content(call.signature),
+            }
+        )
     return {
         "id": _id(answer.id),
         "type": "message",
@@ -94,6 +104,7 @@ class Stream:
     def __init__(self, answer: Message, request: Request) -> None:
         self.request = request
         self._answer = answer
+        self._shows_thinking = _shows_thinking(answer.model_used, request)
         self._index = -1
         self._open: tuple[str, int] | None = None
         """What kind of block is open, and for a tool call which."""
@@ -128,11 +139,11 @@ class Stream:
                 case TextDelta():
                     yield from self._block(("text", 0), {"type": "text", "text": ""})
                     yield self._delta({"type": "text_delta", "text": piece.text})
-                case ThinkingDelta() if self.request.shows_thinking:
+                case ThinkingDelta() if self._shows_thinking:
                     yield from self._think(piece)
                 case ToolCallDelta():
                     block = {"type": "tool_use", "id": piece.id, "name": piece.name, "input": {}}
-                    yield from self._block(("tool", piece.index), block)
+                    yield from self._block(("tool", piece.index), {**block, **extra_content(piece.signature)})
                     if piece.arguments:
                         yield self._delta({"type": "input_json_delta", "partial_json": piece.arguments})
 
@@ -171,6 +182,11 @@ class Stream:
         if self._open is not None:
             self._open = None
             yield _event("content_block_stop", {"index": self._index})
+
+
+def _shows_thinking(model: str, request: Request) -> bool:
+    """Whether the client asked for it, or must give it back as it came."""
+    return request.shows_thinking or signs_thinking(model)
 
 
 def _stop(answer: Served) -> dict[str, Any]:

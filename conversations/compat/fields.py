@@ -44,11 +44,13 @@ class Strict(BaseModel):
     """No field that nobody reads, no value of another type; ``null`` is as good as left out.
 
     A field that is unknown could change the bill, or what is answered: it is refused by name. ``refused`` names those
-    that exist in the protocol and why they are not taken; ``ignored`` those that change nothing here.
+    that exist in the protocol and why they are not taken; ``only`` the values that are taken of a field, and why no
+    others; ``ignored`` those that change nothing here.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
     refused: ClassVar[dict[str, str]] = {}
+    only: ClassVar[dict[str, tuple[tuple[Any, ...], str]]] = {}
     ignored: ClassVar[frozenset[str]] = frozenset()
 
     @model_validator(mode="before")
@@ -57,9 +59,11 @@ class Strict(BaseModel):
         if not isinstance(data, dict):
             return data
         kept = {name: value for name, value in data.items() if value is not None and name not in cls.ignored}
-        for name in kept:
+        for name, value in kept.items():
             if name in cls.refused and name not in cls.model_fields:
                 raise ValueError(f"@{name}@{cls.refused[name]}")
+            if name in cls.only and value not in cls.only[name][0]:
+                raise ValueError(f"@{name}@{cls.only[name][1]}")
         return kept
 
 
@@ -68,6 +72,7 @@ class CacheControl(Strict):
 
     type: str = "ephemeral"
     ttl: str = "5m"
+    ignored = frozenset({"scope"})  # how widely a cache is shared within the account; Claude Code says it
 
     @model_validator(mode="after")
     def _known(self) -> CacheControl:
