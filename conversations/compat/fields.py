@@ -113,11 +113,19 @@ def _path(loc: list[Any], body: Any, *, is_missing: bool) -> str:
     here: Any = body
     for index, step in enumerate(loc):
         is_last = index == len(loc) - 1
+        if isinstance(here, dict) and not is_last and step in (here.get("role"), here.get("type")) and _is_item(path):
+            continue  # the name of an alternative, which may also be the name of a field, like “text”
         if isinstance(here, list) and isinstance(step, int) and step < len(here):
             path, here = f"{path}[{step}]", here[step]
         elif isinstance(here, dict) and (step in here or (is_last and is_missing)):
             path, here = f"{path}.{step}" if path else str(step), here.get(step)
     return path
+
+
+def _is_item(path: str) -> bool:
+    """Whether ``path`` ends at a turn or at a part of one: those are told apart by their role or type."""
+    name, bracket, _ = path.rpartition(".")[2].partition("[")
+    return bool(bracket) and name in {"messages", "content"}
 
 
 def image(*, media_type: str | None, data: str, cache: str = "", path: str) -> tuple[Image, dict[str, Any]]:
