@@ -20,7 +20,7 @@ from conversations.calls import Call, Unsettled
 from conversations.compat import asking
 from conversations.compat.dialects import ANTHROPIC, OPENAI, Dialect, dialect_of, is_worth_another_try
 from conversations.compat.listening import Listening
-from conversations.compat.served import Served, served
+from conversations.compat.served import Served, bill_of, served
 from conversations.models import Message
 from conversations.tries import Piece
 from llm.types import TextDelta, ThinkingDelta, ToolCallDelta
@@ -146,6 +146,7 @@ class AnswerView(AsyncActionsMixin, CompatView):  # type: ignore[misc]  # its di
             message, outcome = await call.outcome()
             if has_failed(message):
                 body, status, _ = failure(message, self.request)
+                body["error"]["details"] |= (await in_db(bill_of, message)).extension  # what had come is charged
                 yield b"".join(stream.broken_off(self._error(body, status, message)))
                 return
             yield b"".join(stream.end(await in_db(served, message, outcome)))

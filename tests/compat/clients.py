@@ -8,10 +8,12 @@ from typing import Any
 import anthropic
 import httpx2
 import openai
+import pytest
 
 from tests.people import Person
 from workspaces.models import UserVariable, Workspace
 
+SDKS: dict[str, Any] = {"openai": openai, "anthropic": anthropic}
 HELLO: list[Any] = [{"role": "user", "content": "Hello"}]
 WEATHER = {
     "type": "object",
@@ -42,6 +44,23 @@ class Clients:
     def anthropic_async(self, person: Person, **options: Any) -> anthropic.AsyncAnthropic:
         return anthropic.AsyncAnthropic(**self._options("", person, options))
 
+    def ask(self, sdk: str, person: Person, model: str, *, retries: int = 0, key: str = "", **fields: Any) -> Any:
+        """Ask “Hello” in the protocol of ``sdk``; ``key`` is the Idempotency-Key."""
+        fields = {"model": model, "messages": HELLO, "max_tokens": 100, **fields}
+        if key:
+            fields["extra_headers"] = {"Idempotency-Key": key}
+        if sdk == "openai":
+            return self.openai(person, max_retries=retries).chat.completions.create(**fields)
+        return self.anthropic(person, max_retries=retries).messages.create(**fields)
+
+    def refused(self, kind: str, sdk: str, person: Person, model: str, **fields: Any) -> Any:
+        """The error that asking raises, after checking of what kind it is."""
+        with pytest.raises(SDKS[sdk].APIStatusError) as caught:
+            self.ask(sdk, person, model, **fields)
+        assert type(caught.value).__name__ == kind
+        assert caught.value.request_id == caught.value.response.headers["x-request-id"]
+        return caught.value
+
     def post(self, person: Person, path: str, body: Any, **headers: str) -> httpx2.Response:
         return httpx2.post(f"{self.url}/v1/{path}", json=body, headers={**person.headers, **headers}, timeout=30)
 
@@ -58,6 +77,18 @@ def set_own_key(owner: Person | Workspace, provider: str, key: str = OWN_KEY) ->
     variable = UserVariable(category=UserVariable.Category.API_KEY, name=provider, **whose)
     variable.set_value(key)
     variable.save()
+
+
+def code_of(error: Any) -> str:
+    """Our own code of an SDK's exception."""
+    return str(error.code if isinstance(error, openai.APIError) else error.error_code)
+
+
+def text_of(answer: Any) -> str:
+    """What an answer of either SDK says."""
+    if isinstance(answer, anthropic.types.Message):
+        return "".join(block.text for block in answer.content if block.type == "text")
+    return str(answer.choices[0].message.content)
 
 
 def lines_of(response: httpx2.Response) -> list[str]:

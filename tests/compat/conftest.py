@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
+from llm.circuits import CIRCUITS
 from llm.models import LLM
 from tests.api.conftest import chat, paid, victor  # noqa: F401 (fixtures)
 from tests.catalogue import make_llm
-from tests.compat.clients import Clients
+from tests.compat.clients import SDKS, Clients
 from tests.conftest import Server
 
 VENDORS = ("openai", "anthropic", "google")
@@ -29,6 +32,19 @@ def vendor(request: pytest.FixtureRequest) -> str:
 def model(models: dict[str, LLM], vendor: str) -> str:
     """“provider/name” of the vendor's model."""
     return str(models[vendor])
+
+
+@pytest.fixture(params=SDKS)
+def sdk(request: pytest.FixtureRequest) -> str:
+    """Whose protocol is spoken."""
+    return str(request.param)
+
+
+@pytest.fixture(autouse=True)
+def _no_circuit_is_open() -> Iterator[None]:
+    CIRCUITS.reset()
+    yield
+    CIRCUITS.reset()
 
 
 @pytest.fixture
