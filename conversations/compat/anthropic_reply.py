@@ -99,7 +99,11 @@ def message(answer: Served, request: Request) -> dict[str, Any]:
 
 
 class Stream:
-    """The events of one streamed answer: each block is begun, filled and ended before the next one begins."""
+    """The events of one streamed answer: each block is begun, filled and ended before the next one begins.
+
+    A block can't be taken up again. So what comes while the arguments of a tool call are not whole waits until they are:
+    hosts exist that write several calls at once.
+    """
 
     def __init__(self, answer: Message, request: Request) -> None:
         self.request = request
@@ -108,6 +112,11 @@ class Stream:
         self._index = -1
         self._open: tuple[str, int] | None = None
         """What kind of block is open, and for a tool call which."""
+        self._arguments = ""
+        """Of the tool call that is open."""
+        self._whole: set[int] = set()
+        """The tool calls that are written."""
+        self._waiting: list[Piece] = []
 
     def begin(self) -> Iterable[bytes]:
         # How long the prompt is, is known at the end; until then by an estimate.
@@ -135,25 +144,55 @@ class Stream:
 
     def pieces(self, pieces: list[Piece]) -> Iterable[bytes]:
         for piece in pieces:
-            match piece:
-                case TextDelta():
-                    yield from self._block(("text", 0), {"type": "text", "text": ""})
-                    yield self._delta({"type": "text_delta", "text": piece.text})
-                case ThinkingDelta() if self._shows_thinking:
-                    yield from self._think(piece)
-                case ToolCallDelta():
-                    block = {"type": "tool_use", "id": piece.id, "name": piece.name, "input": {}}
-                    yield from self._block(("tool", piece.index), {**block, **extra_content(piece.signature)})
-                    if piece.arguments:
-                        yield self._delta({"type": "input_json_delta", "partial_json": piece.arguments})
+            if isinstance(piece, ToolCallDelta) and piece.index in self._whole:
+                continue  # at most white space
+            is_next = self._is_of_open_call(piece) or (not self._waiting and self._may_close())
+            if not is_next:
+                self._waiting.append(piece)
+                continue
+            yield from self._write(piece)
+            if self._waiting and self._may_close():
+                waiting, self._waiting = self._waiting, []
+                yield from self.pieces(waiting)
 
     def end(self, answer: Served) -> Iterable[bytes]:
+        while self._waiting:  # calls that were cut off, and what came after them
+            waiting, self._waiting = self._waiting, []
+            yield from self._close()
+            yield from self.pieces(waiting)
         yield from self._close()
         yield _event("message_delta", {"delta": _stop(answer), "usage": usage(answer.bill)})
         yield _event("message_stop", {})
 
     def broken_off(self, body: dict[str, Any]) -> Iterable[bytes]:
         yield f"event: error\ndata: {_json(body)}\n\n".encode()
+
+    def _write(self, piece: Piece) -> Iterable[bytes]:
+        match piece:
+            case TextDelta():
+                yield from self._block(("text", 0), {"type": "text", "text": ""})
+                yield self._delta({"type": "text_delta", "text": piece.text})
+            case ThinkingDelta() if self._shows_thinking:
+                yield from self._think(piece)
+            case ToolCallDelta():
+                block = {"type": "tool_use", "id": piece.id, "name": piece.name, "input": {}}
+                yield from self._block(("tool", piece.index), {**block, **extra_content(piece.signature)})
+                if piece.arguments:
+                    self._arguments += piece.arguments
+                    yield self._delta({"type": "input_json_delta", "partial_json": piece.arguments})
+
+    def _is_of_open_call(self, piece: Piece) -> bool:
+        return isinstance(piece, ToolCallDelta) and self._open == ("tool", piece.index)
+
+    def _may_close(self) -> bool:
+        """Whether the open block, if any, may be whole."""
+        if self._open is None or self._open[0] != "tool":
+            return True
+        try:
+            json.loads(self._arguments)
+        except ValueError:
+            return False
+        return True
 
     def _think(self, piece: ThinkingDelta) -> Iterable[bytes]:
         if piece.redacted:
@@ -172,7 +211,7 @@ class Stream:
             return
         yield from self._close()
         self._index += 1
-        self._open = kind
+        self._open, self._arguments = kind, ""
         yield _event("content_block_start", {"index": self._index, "content_block": block})
 
     def _delta(self, delta: dict[str, Any]) -> bytes:
@@ -180,6 +219,8 @@ class Stream:
 
     def _close(self) -> Iterable[bytes]:
         if self._open is not None:
+            if self._open[0] == "tool":
+                self._whole.add(self._open[1])
             self._open = None
             yield _event("content_block_stop", {"index": self._index})
 
