@@ -12,6 +12,7 @@ from typing import Any
 
 from conversations.compat.asking import Request
 from conversations.compat.served import Bill, Served
+from conversations.compat.signatures import extra_content, signs_thinking
 from conversations.models import Message
 from conversations.tries import Piece
 from llm.providers.base import json_object
@@ -33,7 +34,6 @@ _TYPES = {
     413: "request_too_large",
     422: "invalid_request_error",
     429: "rate_limit_error",
-    503: "overloaded_error",
     504: "timeout_error",
     529: "overloaded_error",
 }
@@ -41,10 +41,11 @@ _TYPES = {
 
 def error(*, status: int, code: str, message: str, details: dict[str, Any], request_id: str) -> dict[str, Any]:
     """``{"type": "error", "error": {"type", "message"}, "request_id"}``, with our own code and details beside them."""
-    kind = _TYPES.get(status, "api_error")
+    kind = _TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
     return {
         "type": "error",
-        "error": {"type": kind, "message": message, "code": code, "details": details},
+        # The SDK reads the code from the details.
+        "error": {"type": kind, "message": message, "code": code, "details": {"error_code": code, **details}},
         "request_id": request_id,
     }
 
@@ -68,7 +69,7 @@ def usage(bill: Bill) -> dict[str, Any]:
 
 def message(answer: Served, request: Request) -> dict[str, Any]:
     content: list[dict[str, Any]] = []
-    for block in answer.thinking if request.shows_thinking else ():
+    for block in answer.thinking if _shows_thinking(answer.model, request) else ():
         if block.redacted:
             content.append({"type": "redacted_thinking", "data": block.redacted})
         else:
@@ -76,7 +77,16 @@ def message(answer: Served, request: Request) -> dict[str, Any]:
     if answer.text:
         content.append({"type": "text", "text": answer.text})
     for call in answer.tool_calls:
-        content.append({"type": "tool_use", "id": call.id, "name": call.name, "input": json_object(call.arguments)})
+        arguments = json_object(call.arguments)
+        content.append(
+            {
+                "type": "tool_use",
+                "id": call.id,
+                "name": call.name,
+                "input": arguments,
+                **extra_content(call.signature),
+            }
+        )
     return {
         "id": _id(answer.id),
         "type": "message",
@@ -89,14 +99,24 @@ def message(answer: Served, request: Request) -> dict[str, Any]:
 
 
 class Stream:
-    """The events of one streamed answer: each block is begun, filled and ended before the next one begins."""
+    """The events of one streamed answer: each block is begun, filled and ended before the next one begins.
+
+    A block can't be taken up again. So what comes while the arguments of a tool call are not whole waits until they are:
+    hosts exist that write several calls at once.
+    """
 
     def __init__(self, answer: Message, request: Request) -> None:
         self.request = request
         self._answer = answer
+        self._shows_thinking = _shows_thinking(answer.model_used, request)
         self._index = -1
         self._open: tuple[str, int] | None = None
         """What kind of block is open, and for a tool call which."""
+        self._arguments = ""
+        """Of the tool call that is open."""
+        self._whole: set[int] = set()
+        """The tool calls that are written."""
+        self._waiting: list[Piece] = []
 
     def begin(self) -> Iterable[bytes]:
         # How long the prompt is, is known at the end; until then by an estimate.
@@ -124,25 +144,55 @@ class Stream:
 
     def pieces(self, pieces: list[Piece]) -> Iterable[bytes]:
         for piece in pieces:
-            match piece:
-                case TextDelta():
-                    yield from self._block(("text", 0), {"type": "text", "text": ""})
-                    yield self._delta({"type": "text_delta", "text": piece.text})
-                case ThinkingDelta() if self.request.shows_thinking:
-                    yield from self._think(piece)
-                case ToolCallDelta():
-                    block = {"type": "tool_use", "id": piece.id, "name": piece.name, "input": {}}
-                    yield from self._block(("tool", piece.index), block)
-                    if piece.arguments:
-                        yield self._delta({"type": "input_json_delta", "partial_json": piece.arguments})
+            if isinstance(piece, ToolCallDelta) and piece.index in self._whole:
+                continue  # at most white space
+            is_next = self._is_of_open_call(piece) or (not self._waiting and self._may_close())
+            if not is_next:
+                self._waiting.append(piece)
+                continue
+            yield from self._write(piece)
+            if self._waiting and self._may_close():
+                waiting, self._waiting = self._waiting, []
+                yield from self.pieces(waiting)
 
     def end(self, answer: Served) -> Iterable[bytes]:
+        while self._waiting:  # calls that were cut off, and what came after them
+            waiting, self._waiting = self._waiting, []
+            yield from self._close()
+            yield from self.pieces(waiting)
         yield from self._close()
         yield _event("message_delta", {"delta": _stop(answer), "usage": usage(answer.bill)})
         yield _event("message_stop", {})
 
     def broken_off(self, body: dict[str, Any]) -> Iterable[bytes]:
         yield f"event: error\ndata: {_json(body)}\n\n".encode()
+
+    def _write(self, piece: Piece) -> Iterable[bytes]:
+        match piece:
+            case TextDelta():
+                yield from self._block(("text", 0), {"type": "text", "text": ""})
+                yield self._delta({"type": "text_delta", "text": piece.text})
+            case ThinkingDelta() if self._shows_thinking:
+                yield from self._think(piece)
+            case ToolCallDelta():
+                block = {"type": "tool_use", "id": piece.id, "name": piece.name, "input": {}}
+                yield from self._block(("tool", piece.index), {**block, **extra_content(piece.signature)})
+                if piece.arguments:
+                    self._arguments += piece.arguments
+                    yield self._delta({"type": "input_json_delta", "partial_json": piece.arguments})
+
+    def _is_of_open_call(self, piece: Piece) -> bool:
+        return isinstance(piece, ToolCallDelta) and self._open == ("tool", piece.index)
+
+    def _may_close(self) -> bool:
+        """Whether the open block, if any, may be whole."""
+        if self._open is None or self._open[0] != "tool":
+            return True
+        try:
+            json.loads(self._arguments)
+        except ValueError:
+            return False
+        return True
 
     def _think(self, piece: ThinkingDelta) -> Iterable[bytes]:
         if piece.redacted:
@@ -161,7 +211,7 @@ class Stream:
             return
         yield from self._close()
         self._index += 1
-        self._open = kind
+        self._open, self._arguments = kind, ""
         yield _event("content_block_start", {"index": self._index, "content_block": block})
 
     def _delta(self, delta: dict[str, Any]) -> bytes:
@@ -169,8 +219,15 @@ class Stream:
 
     def _close(self) -> Iterable[bytes]:
         if self._open is not None:
+            if self._open[0] == "tool":
+                self._whole.add(self._open[1])
             self._open = None
             yield _event("content_block_stop", {"index": self._index})
+
+
+def _shows_thinking(model: str, request: Request) -> bool:
+    """Whether the client asked for it, or must give it back as it came."""
+    return request.shows_thinking or signs_thinking(model)
 
 
 def _stop(answer: Served) -> dict[str, Any]:

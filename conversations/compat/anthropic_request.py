@@ -27,6 +27,7 @@ from conversations.compat.fields import (
     image,
     parse,
 )
+from conversations.compat.signatures import signature_in
 from llm.types import ChatMessage, Image, TextPart, Thinking, ToolCall
 
 _NO_FETCHING = "Send the image itself, in base64; no address or file is fetched for you."
@@ -57,6 +58,7 @@ class ToolUse(Strict):
     name: ToolName
     input: dict[str, Any]
     cache_control: CacheControl | None = None
+    extra_content: dict[str, Any] | None = None
     ignored = frozenset({"caller"})
 
 
@@ -83,6 +85,11 @@ UserBlock = Annotated[TextBlock | ImageBlock | ToolResult, Field(discriminator="
 AssistantBlock = Annotated[TextBlock | ToolUse | ThinkingBlock | RedactedThinking, Field(discriminator="type")]
 
 
+class System(Strict):
+    role: Literal["system"]
+    content: Text | list[TextBlock]
+
+
 class User(Strict):
     role: Literal["user"]
     content: Text | list[UserBlock]
@@ -93,7 +100,7 @@ class Assistant(Strict):
     content: Text | list[AssistantBlock]
 
 
-Turn = Annotated[User | Assistant, Field(discriminator="role")]
+Turn = Annotated[System | User | Assistant, Field(discriminator="role")]
 
 
 class ToolDefinition(Strict):
@@ -106,6 +113,10 @@ class ToolDefinition(Strict):
     allowed_callers: list[Literal["direct"]] | None = None
     defer_loading: Literal[False] = False
     ignored = frozenset({"eager_input_streaming", "input_examples"})
+    only: ClassVar[dict[str, tuple[tuple[Any, ...], str]]] = {
+        "type": (("custom",), "Tools of the provider's own are billed apart or not described: give an “input_schema”."),
+        "defer_loading": ((False,), "Every tool is part of the prompt."),
+    }
 
 
 class ToolChoice(Strict):
@@ -115,7 +126,7 @@ class ToolChoice(Strict):
 
 
 class ThinkingOptions(Strict):
-    type: Literal["enabled", "adaptive", "disabled"]
+    type: Literal["enabled", "adaptive", "disabled", "between_tools"]
     budget_tokens: Annotated[int, Field(ge=1024)] | None = None
     display: Literal["summarized", "omitted"] = "summarized"
 
@@ -143,11 +154,19 @@ class TokenCount(Strict):
     output_config: OutputConfig | None = None
     cache_control: CacheControl | None = None
     speed: Literal["standard"] = "standard"
-    # It makes prompts shorter at Anthropic, and is of no account where it is not done.
-    ignored = frozenset({"context_management"})
+    # The first makes prompts shorter at Anthropic, and is of no account where it is not done; the other asks why a cache
+    # was missed.
+    ignored = frozenset({"context_management", "diagnostics"})
     refused: ClassVar[dict[str, str]] = {
+        "compaction": "Summaries are billed apart and not supported.",
         "container": "Code execution is billed apart and not supported.",
+        "fallbacks": "Fallbacks are the workspace's.",
         "mcp_servers": "Tools that run at the provider are not supported.",
+    }
+    only: ClassVar[dict[str, tuple[tuple[Any, ...], str]]] = {
+        "speed": (("standard",), "Other speeds are billed apart and not supported."),
+        "service_tier": (("auto", "standard_only"), "Other tiers are billed apart and not supported."),
+        "inference_geo": (("global",), "Other places are billed apart and not supported."),
     }
 
 
@@ -209,7 +228,7 @@ def _request(asked: MessageRequest) -> Request:
             "top_k": asked.top_k,
             "tools_cache": tools_cache,
             "reasoning_effort": config.effort,
-            "thinking": thinking.type if thinking else None,
+            "thinking": "disabled" if thinking and thinking.type == "between_tools" else thinking and thinking.type,
             "thinking_budget": thinking.budget_tokens if thinking and thinking.type == "enabled" else None,
             "shows_thinking": (shows_thinking and thinking.display == "summarized") or None if thinking else None,
             "parallel_tool_calls": False if is_serial else None,
@@ -219,6 +238,9 @@ def _request(asked: MessageRequest) -> Request:
 
 
 def _add(prompt: Prompt, turn: Any, *, path: str) -> None:
+    if isinstance(turn, System):
+        prompt.system.extend(_texts(turn.content))
+        return
     if isinstance(turn.content, str):
         if turn.content:
             prompt.add(ChatMessage.of_parts(turn.role, [TextPart(turn.content)]))
@@ -255,7 +277,8 @@ def _assistant(blocks: list[Any]) -> ChatMessage:
             case RedactedThinking():
                 thinking.append(Thinking("", redacted=block.data))
             case ToolUse():
-                calls.append(ToolCall(block.id, block.name, json.dumps(block.input, ensure_ascii=False)))
+                arguments = json.dumps(block.input, ensure_ascii=False)
+                calls.append(ToolCall(block.id, block.name, arguments, signature_in(block.extra_content)))
                 cache = cache_of(block.cache_control) or cache
     texts = [TextPart(block.text, cache_of(block.cache_control)) for block in blocks if isinstance(block, TextBlock)]
     return ChatMessage.of_parts("assistant", texts, tool_calls=tuple(calls), thinking=tuple(thinking), cache=cache)

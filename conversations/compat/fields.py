@@ -44,11 +44,13 @@ class Strict(BaseModel):
     """No field that nobody reads, no value of another type; ``null`` is as good as left out.
 
     A field that is unknown could change the bill, or what is answered: it is refused by name. ``refused`` names those
-    that exist in the protocol and why they are not taken; ``ignored`` those that change nothing here.
+    that exist in the protocol and why they are not taken; ``only`` the values that are taken of a field, and why no
+    others; ``ignored`` those that change nothing here.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
     refused: ClassVar[dict[str, str]] = {}
+    only: ClassVar[dict[str, tuple[tuple[Any, ...], str]]] = {}
     ignored: ClassVar[frozenset[str]] = frozenset()
 
     @model_validator(mode="before")
@@ -57,9 +59,11 @@ class Strict(BaseModel):
         if not isinstance(data, dict):
             return data
         kept = {name: value for name, value in data.items() if value is not None and name not in cls.ignored}
-        for name in kept:
+        for name, value in kept.items():
             if name in cls.refused and name not in cls.model_fields:
                 raise ValueError(f"@{name}@{cls.refused[name]}")
+            if name in cls.only and value not in cls.only[name][0]:
+                raise ValueError(f"@{name}@{cls.only[name][1]}")
         return kept
 
 
@@ -68,6 +72,7 @@ class CacheControl(Strict):
 
     type: str = "ephemeral"
     ttl: str = "5m"
+    ignored = frozenset({"scope"})  # how widely a cache is shared within the account; Claude Code says it
 
     @model_validator(mode="after")
     def _known(self) -> CacheControl:
@@ -108,11 +113,19 @@ def _path(loc: list[Any], body: Any, *, is_missing: bool) -> str:
     here: Any = body
     for index, step in enumerate(loc):
         is_last = index == len(loc) - 1
+        if isinstance(here, dict) and not is_last and step in (here.get("role"), here.get("type")) and _is_item(path):
+            continue  # the name of an alternative, which may also be the name of a field, like “text”
         if isinstance(here, list) and isinstance(step, int) and step < len(here):
             path, here = f"{path}[{step}]", here[step]
         elif isinstance(here, dict) and (step in here or (is_last and is_missing)):
             path, here = f"{path}.{step}" if path else str(step), here.get(step)
     return path
+
+
+def _is_item(path: str) -> bool:
+    """Whether ``path`` ends at a turn or at a part of one: those are told apart by their role or type."""
+    name, bracket, _ = path.rpartition(".")[2].partition("[")
+    return bool(bracket) and name in {"messages", "content"}
 
 
 def image(*, media_type: str | None, data: str, cache: str = "", path: str) -> tuple[Image, dict[str, Any]]:

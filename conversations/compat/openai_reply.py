@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterable
+from dataclasses import astuple
 from typing import Any
 
 from conversations.compat.asking import Request
 from conversations.compat.served import Bill, Served
+from conversations.compat.signatures import SIGNED_FORMAT, extra_content, signs_thinking
 from conversations.models import Message
 from conversations.tries import Piece
 from llm.types import TextDelta, ThinkingDelta, ToolCallDelta
@@ -26,22 +28,20 @@ _TYPES = {
     403: "permission_error",
     404: "invalid_request_error",
     409: "conflict_error",
-    413: "invalid_request_error",
-    422: "invalid_request_error",
     429: "rate_limit_error",
 }
 
 
 def error(*, status: int, code: str, message: str, details: dict[str, Any], request_id: str) -> dict[str, Any]:
-    """``{"error": {...}}``; ``param`` is the field that is wrong, ``metadata`` the amounts."""
-    param = next(iter(details), None) if status in (400, 404, 422) else None
+    """``{"error": {...}}``; ``param`` is the field that is wrong, ``metadata`` the amounts and ids."""
+    fields = [name for name, problems in details.items() if isinstance(problems, list)]
     return {
         "error": {
             "message": message,
-            "type": _TYPES.get(status, "server_error"),
-            "param": param or None,
+            "type": _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error"),
+            "param": (fields[0] or None) if fields else None,
             "code": code,
-            "metadata": {} if param else details,
+            "metadata": {name: value for name, value in details.items() if name not in fields},
             "request_id": request_id,
         }
     }
@@ -75,11 +75,19 @@ def completion(answer: Served, request: Request) -> dict[str, Any]:
         message["content"] = ""
     if answer.tool_calls:
         message["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+                **extra_content(call.signature),
+            }
             for call in answer.tool_calls
         ]
     if thoughts := "".join(block.text for block in answer.thinking):
         message["reasoning_content"] = thoughts
+    signed = [block for block in answer.thinking if block.signature or block.redacted]
+    if signed:
+        message["reasoning_details"] = [_detail(index, *astuple(block)) for index, block in enumerate(signed)]
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _finish(answer)}
     return {
         "id": _id(answer.id),
@@ -102,6 +110,10 @@ class Stream:
             "created": int(answer.created_at.timestamp()),
             "model": answer.model_used,
         }
+        self._is_signed = signs_thinking(answer.model_used)
+        self._block = 0
+        """Which block of thinking is being written."""
+        self._has_begun_block = False
 
     def begin(self) -> Iterable[bytes]:
         yield self._chunk({"role": "assistant", "content": ""})
@@ -114,12 +126,13 @@ class Stream:
             match piece:
                 case TextDelta():
                     yield self._chunk({"content": piece.text})
-                case ThinkingDelta() if piece.text:
-                    yield self._chunk({"reasoning_content": piece.text})
+                case ThinkingDelta():
+                    yield from self._think(piece)
                 case ToolCallDelta():
                     yield self._chunk({"tool_calls": [_fragment(piece)]})
 
     def end(self, answer: Served) -> Iterable[bytes]:
+        self._head["model"] = answer.model  # another than at the beginning, where a fallback answered late
         yield self._chunk({}, finish_reason=_finish(answer))
         if self.request.includes_usage:
             yield _data({**self._head, "choices": [], "usage": usage(answer.bill)})
@@ -127,6 +140,18 @@ class Stream:
 
     def broken_off(self, body: dict[str, Any]) -> Iterable[bytes]:
         yield _data(body)
+
+    def _think(self, piece: ThinkingDelta) -> Iterable[bytes]:
+        delta: dict[str, Any] = {"reasoning_content": piece.text} if piece.text else {}
+        if self._is_signed or piece.signature or piece.redacted:
+            detail = _detail(self._block, piece.text, piece.signature, piece.redacted)
+            if self._has_begun_block:
+                del detail["format"]  # clients join the texts of what belongs together
+            delta["reasoning_details"] = [detail]
+            self._has_begun_block = not (piece.signature or piece.redacted)
+            self._block += not self._has_begun_block
+        if delta:
+            yield self._chunk(delta)
 
     def _chunk(self, delta: dict[str, Any], *, finish_reason: str | None = None) -> bytes:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
@@ -137,9 +162,15 @@ class Stream:
 
 def _fragment(piece: ToolCallDelta) -> dict[str, Any]:
     fragment: dict[str, Any] = {"index": piece.index, "function": {"arguments": piece.arguments}}
-    if piece.id:
+    if piece.name:
         fragment |= {"id": piece.id, "type": "function", "function": {"name": piece.name, "arguments": piece.arguments}}
-    return fragment
+    return {**fragment, **extra_content(piece.signature)}
+
+
+def _detail(index: int, text: str, signature: str, redacted: str) -> dict[str, Any]:
+    """A block of thinking, or a piece of one, as OpenRouter has it; pieces of one ``index`` are joined."""
+    kind = {"type": "reasoning.encrypted", "data": redacted} if redacted else {"type": "reasoning.text", "text": text}
+    return {**kind, **({"signature": signature} if signature else {}), "format": SIGNED_FORMAT, "index": index}
 
 
 def _finish(answer: Served) -> str:

@@ -26,7 +26,8 @@ from conversations.compat.fields import (
     image,
     parse,
 )
-from llm.types import ChatMessage, Image, TextPart, ToolCall
+from conversations.compat.signatures import SIGNED_FORMAT, signature_in
+from llm.types import ChatMessage, Image, TextPart, Thinking, ToolCall
 
 _DATA_URL = re.compile(r"data:(?P<type>image/[\w.+-]+);base64,(?P<data>.*)", re.DOTALL)
 
@@ -35,6 +36,9 @@ class TextContent(Strict):
     type: Literal["text"]
     text: Text
     cache_control: CacheControl | None = None
+    # What frameworks note on the parts of an answer and send back with them.
+    ignored = frozenset({"annotations", "id", "index"})
+    refused: ClassVar[dict[str, str]] = {"prompt_cache_breakpoint": "Mark it with “cache_control”."}
 
 
 class RefusalContent(Strict):
@@ -51,6 +55,7 @@ class ImageContent(Strict):
     type: Literal["image_url"]
     image_url: ImageURL
     cache_control: CacheControl | None = None
+    refused: ClassVar[dict[str, str]] = {"prompt_cache_breakpoint": "Mark it with “cache_control”."}
 
 
 Content = Annotated[TextContent | RefusalContent | ImageContent, Field(discriminator="type")]
@@ -71,13 +76,26 @@ class User(Strict):
 class Function(Strict):
     name: ToolName
     arguments: Text
+    ignored = frozenset({"parsed_arguments"})  # noted by OpenAI's own SDK
 
 
 class Call(Strict):
     id: CallId
     type: Literal["function"] = "function"
     function: Function
-    ignored = frozenset({"index"})
+    extra_content: dict[str, Any] | None = None
+    ignored = frozenset({"index", "provider_specific_fields"})
+
+
+class ReasoningDetail(Strict):
+    """A block of thinking that is given back, in OpenRouter's shape."""
+
+    type: str
+    text: Text = ""
+    signature: Text = ""
+    data: Text = ""
+    format: str = ""
+    ignored = frozenset({"id", "index", "summary"})
 
 
 class Assistant(Strict):
@@ -86,15 +104,18 @@ class Assistant(Strict):
     tool_calls: list[Call] | None = Field(default=None, max_length=128)
     refusal: Text | None = None
     name: str | None = None
+    reasoning_content: Text = ""
+    reasoning: Text = ""
+    reasoning_details: list[ReasoningDetail] | None = None
     # What clients give back of an answer as they got it.
-    ignored = frozenset({"annotations", "audio", "reasoning", "reasoning_content", "reasoning_details"})
+    ignored = frozenset({"annotations", "audio", "parsed", "provider_specific_fields", "thinking_blocks"})
     refused: ClassVar[dict[str, str]] = {"function_call": "Use “tool_calls”."}
 
 
 class Tool(Strict):
     role: Literal["tool"]
     tool_call_id: CallId
-    content: Text | list[TextContent]
+    content: Text | list[TextContent] = ""
     ignored = frozenset({"name"})
 
 
@@ -112,6 +133,7 @@ class ToolDefinition(Strict):
     type: Literal["function"]
     function: FunctionDefinition
     cache_control: CacheControl | None = None
+    only: ClassVar[dict[str, tuple[tuple[Any, ...], str]]] = {"type": (("function",), "Only functions are supported.")}
 
 
 class NamedFunction(Strict):
@@ -167,7 +189,8 @@ class ChatCompletion(Strict):
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     n: Literal[1] = 1
-    stop: Stop | Annotated[list[Stop], Field(max_length=4)] | None = None
+    top_k: Annotated[int, Field(ge=1)] | None = None
+    stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
@@ -192,9 +215,18 @@ class ChatCompletion(Strict):
         "audio": "Audio is not supported.",
         "functions": "Use “tools”.",
         "function_call": "Use “tool_choice”.",
+        "moderation": "Moderation with the call is not supported.",
         "prediction": "Predicted outputs are billed apart and not supported.",
-        "web_search_options": "Web search is billed apart and not supported.",
+        "prompt_cache_options": "Mark what is to be cached with “cache_control”.",
         "prompt_cache_retention": "A longer cache is billed apart and not supported.",
+        "web_search_options": "Web search is billed apart and not supported.",
+    }
+    only: ClassVar[dict[str, tuple[tuple[Any, ...], str]]] = {
+        "n": ((1,), "A call has one answer: ask again for another."),
+        "logprobs": ((False,), "Probabilities are not supported."),
+        "logit_bias": (({},), "A bias is not supported."),
+        "modalities": ((["text"],), "Answers are text."),
+        "service_tier": (("auto", "default"), "Other tiers are billed apart and not supported."),
     }
 
 
@@ -223,6 +255,7 @@ def read(body: dict[str, Any]) -> Request:
         metadata=metadata,
         options={
             "top_p": asked.top_p,
+            "top_k": asked.top_k,
             "seed": asked.seed,
             "frequency_penalty": asked.frequency_penalty,
             "presence_penalty": asked.presence_penalty,
@@ -250,13 +283,26 @@ def _add(prompt: Prompt, turn: Any, *, path: str) -> None:
             if not parts and turn.refusal:
                 parts = [TextPart(turn.refusal)]
             calls = tuple(
-                ToolCall(call.id, call.function.name, call.function.arguments) for call in turn.tool_calls or ()
+                ToolCall(call.id, call.function.name, call.function.arguments, signature_in(call.extra_content))
+                for call in turn.tool_calls or ()
             )
             if parts or calls:
-                prompt.add(ChatMessage.of_parts("assistant", parts, tool_calls=calls))
+                prompt.add(ChatMessage.of_parts("assistant", parts, tool_calls=calls, thinking=_thinking(turn)))
         case User():
             parts, stored = _parts(turn.content, path=f"{path}.content")
             prompt.add(ChatMessage.of_parts("user", parts), stored)
+
+
+def _thinking(turn: Assistant) -> tuple[Thinking, ...]:
+    """What the model thought before, as far as a vendor wants it back: signed blocks, and, before a call, plain text."""
+    blocks = [
+        Thinking(detail.text, detail.signature, detail.data)
+        for detail in turn.reasoning_details or ()
+        if detail.format == SIGNED_FORMAT and (detail.signature or detail.data)
+    ]
+    if not blocks and turn.tool_calls and (text := turn.reasoning_content or turn.reasoning):
+        blocks = [Thinking(text)]
+    return tuple(blocks)
 
 
 def _texts(content: Any) -> list[TextPart]:

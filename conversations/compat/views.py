@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
+from django.db import InterfaceError, OperationalError
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -17,14 +18,16 @@ from conversations.api.replies import NOT_STORED, failure, has_failed
 from conversations.api.views import idempotency_key
 from conversations.calls import Call, Unsettled
 from conversations.compat import asking
-from conversations.compat.dialects import ANTHROPIC, OPENAI, Dialect, dialect_of
-from conversations.compat.served import Served, served
+from conversations.compat.dialects import ANTHROPIC, OPENAI, Dialect, dialect_of, is_worth_another_try
+from conversations.compat.listening import Listening
+from conversations.compat.served import Served, bill_of, served
 from conversations.models import Message
 from conversations.tries import Piece
 from llm.types import TextDelta, ThinkingDelta, ToolCallDelta
 from synapscale.common.api_errors import error_body, exception_handler
 from synapscale.common.db import in_db
 from synapscale.common.errors import NotFound
+from synapscale.common.parsing import CleaningJSONParser
 from synapscale.common.sse import sse_response
 from synapscale.common.views import AsyncActionsMixin
 from workspaces import ratelimits
@@ -35,6 +38,9 @@ from workspaces.permissions import ANY_SCOPE, ReadOrMember
 logger = logging.getLogger(__name__)
 START_SECONDS = 10.0
 """How long a stream waits for its first piece before it begins: what fails until then fails with a status of its own."""
+_INTERNAL = ("internal_error", "Something went wrong on our side.")
+_AWAY = (Unsettled, OperationalError, InterfaceError)
+"""There is an answer, and it is charged or will be; the database is not there to store or tell it."""
 
 
 @extend_schema(exclude=True)
@@ -42,6 +48,7 @@ class CompatView(APIView):
     """Errors in the SDK's own shape, whatever they are."""
 
     permission_classes = [ReadOrMember]
+    parser_classes = [CleaningJSONParser]
     dialect: Dialect | None = None
 
     @property
@@ -53,14 +60,14 @@ class CompatView(APIView):
         response = exception_handler(exc, context)
         if response is None:
             logger.exception("unexpected error", exc_info=exc)
-            response = Response(
-                error_body("internal_error", "Something went wrong on our side.", request=self.request), status=500
-            )
+            response = Response(error_body(*_INTERNAL, request=self.request), status=500)
         if response.status_code == 401:
             response["WWW-Authenticate"] = 'Bearer realm="api"'
         return self._in_dialect(response)
 
     def _in_dialect(self, response: Response, *, key_source: str = "") -> Response:
+        if not is_worth_another_try(response.data["error"]["code"]):
+            response["x-should-retry"] = "false"
         response.data, response.status_code = self.spoken.error(
             response.data, response.status_code, key_source=key_source
         )
@@ -111,7 +118,7 @@ class AnswerView(AsyncActionsMixin, CompatView):  # type: ignore[misc]  # its di
             await call.first_piece(seconds=START_SECONDS)
         try:
             response = await self._begun(call, asked)
-        except Unsettled:
+        except _AWAY:
             response = self._in_dialect(Response(error_body(*NOT_STORED, request=self.request), status=503))
         for name, value in ratelimits.headers(admitted.rates).items():
             response[name] = value
@@ -120,7 +127,7 @@ class AnswerView(AsyncActionsMixin, CompatView):  # type: ignore[misc]  # its di
     async def _begun(self, call: Call, asked: asking.Request) -> Any:
         """The response: whole, or the beginning of a stream."""
         if asked.ask.stream and not call.has_ended:
-            return self._streaming(self._events(call, asked), call.answer)
+            return self._streaming(Listening(self._events(call, asked), call), call.answer)
         message, outcome = await call.outcome()
         if has_failed(message) and not call.has_pieces:
             return self._failed(message)
@@ -137,23 +144,25 @@ class AnswerView(AsyncActionsMixin, CompatView):  # type: ignore[misc]  # its di
             async for pieces in call.pieces():
                 if events := b"".join(stream.pieces(pieces)) if pieces else stream.heartbeat():
                     yield events
-            try:
-                message, outcome = await call.outcome()
-            except Unsettled:
-                yield b"".join(stream.broken_off(self._error(error_body(*NOT_STORED, request=self.request), 503)))
-                return
+            message, outcome = await call.outcome()
             if has_failed(message):
                 body, status, _ = failure(message, self.request)
+                body["error"]["details"] |= (await in_db(bill_of, message)).extension  # what had come is charged
                 yield b"".join(stream.broken_off(self._error(body, status, message)))
                 return
             yield b"".join(stream.end(await in_db(served, message, outcome)))
-        finally:
-            if not call.has_ended:
-                call.stop()  # the client went away
+        except _AWAY:
+            yield b"".join(stream.broken_off(self._error(error_body(*NOT_STORED, request=self.request), 503)))
+        except Exception:
+            logger.exception("a stream ended unexpectedly")
+            yield b"".join(stream.broken_off(self._error(error_body(*_INTERNAL, request=self.request), 500)))
 
     def _replayed(self, message: Message, asked: asking.Request) -> Any:
         if has_failed(message):
-            return self._failed(message)
+            response = self._failed(message)
+            response["x-should-retry"] = "false"  # the same key gets the same answer
+            response["Idempotent-Replayed"] = "true"
+            return response
         answer = served(message)
         if asked.ask.stream:
             response = self._streaming(_told_again(self.spoken.reply.Stream(message, asked), answer), message)
@@ -173,6 +182,7 @@ class AnswerView(AsyncActionsMixin, CompatView):  # type: ignore[misc]  # its di
         response["x-synapscale-message-id"] = str(answer.pk)
         response["x-synapscale-conversation-id"] = str(answer.conversation_id)
         response["x-synapscale-model"] = answer.model_used
+        response["x-synapscale-attempts"] = str(answer.attempt)
         return response
 
     def _failed(self, message: Message) -> Response:
@@ -202,7 +212,12 @@ class NowhereView(CompatView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        raise NotFound("There is nothing at this address.")
+        if request.path.startswith("/v1/v1/"):
+            raise NotFound("The address has “/v1” twice: the base URL of Anthropic's SDKs ends before it.")
+        raise NotFound(
+            "There is nothing at this address: what can't be metered is not passed on. Models are called at "
+            "/v1/chat/completions and /v1/messages."
+        )
 
 
 async def _told_again(stream: Any, answer: Served) -> AsyncIterator[bytes]:

@@ -126,7 +126,7 @@ class Answer:
         if call.name:
             call.is_announced = True
             call.id = call.id or local_id()
-            yield ToolCallDelta(call.index, "".join(call.arguments), call.id, call.name)
+            yield ToolCallDelta(call.index, "".join(call.arguments), call.id, call.name, call.signature)
 
     def is_calling(self, key: int) -> bool:
         return key in self._calls

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from llm.providers import reasoning
@@ -14,6 +13,12 @@ from llm.types import CallRequest, ChatMessage, Image, TextPart
 
 if TYPE_CHECKING:
     from google.genai import types
+
+UNSIGNED = ("gemini-1", "gemini-2")
+"""Newer models refuse a turn that begins with a call without its signature."""
+NO_SIGNATURE = b"skip_thought_signature_validator"
+"""What stands for a signature where there is none, because the client lost it or another vendor's model made the call.
+https://ai.google.dev/gemini-api/docs/thought-signatures"""
 
 
 def arguments(request: CallRequest) -> dict[str, Any]:
@@ -55,7 +60,7 @@ def arguments(request: CallRequest) -> dict[str, Any]:
         config["thinking_config"] = types.ThinkingConfig(**thinking)
     return {
         "model": request.model,
-        "contents": _contents(request.messages),
+        "contents": _contents(request),
         "config": types.GenerateContentConfig(**config),
     }
 
@@ -66,7 +71,7 @@ def count_arguments(request: CallRequest) -> dict[str, Any]:
     from google.genai import types
 
     model = request.model if "/" in request.model else f"models/{request.model}"
-    counted: dict[str, Any] = {"model": model, "contents": [_plain(content) for content in _contents(request.messages)]}
+    counted: dict[str, Any] = {"model": model, "contents": [_plain(content) for content in _contents(request)]}
     if request.system:
         counted["systemInstruction"] = {"parts": [{"text": request.system}]}
     if request.tools:
@@ -93,14 +98,15 @@ def _tool(request: CallRequest) -> types.Tool:
     return types.Tool(function_declarations=declarations)
 
 
-def _contents(messages: Iterable[ChatMessage]) -> list[types.Content]:
+def _contents(request: CallRequest) -> list[types.Content]:
     """The conversation; turns of one role are merged, since the results of parallel calls must come together, and before
     everything else."""
     from google.genai import types
 
     names: dict[str, str] = {}
     contents: list[types.Content] = []
-    for message in messages:
+    is_signed = request.model.startswith("gemini-") and not request.model.startswith(UNSIGNED)
+    for message in request.messages:
         role = "model" if message.role == "assistant" else "user"
         if message.role == "tool":
             # A result is matched by the function's name, which only the call knows.
@@ -108,10 +114,12 @@ def _contents(messages: Iterable[ChatMessage]) -> list[types.Content]:
             parts = [_result(message, name), *(_part(image) for image in message.images)]
         else:
             parts = [_part(part) for part in message.ordered]
-        for call in message.tool_calls:
+        for index, call in enumerate(message.tool_calls):
             names[call.id] = call.name
             function_call = types.FunctionCall(id=_vendor_id(call.id), name=call.name, args=json_object(call.arguments))
-            parts.append(types.Part(function_call=function_call, thought_signature=_signature(call.signature)))
+            # Of calls made at once, the first alone is signed.
+            signature = _signature(call.signature) or (NO_SIGNATURE if is_signed and index == 0 else None)
+            parts.append(types.Part(function_call=function_call, thought_signature=signature))
         if not parts:
             continue
         if contents and contents[-1].role == role:

@@ -35,20 +35,48 @@ class StrictJSONParser(parsers.JSONParser):
             raise exceptions.ParseError(f"The body is not valid JSON: {error}") from None
         if not isinstance(data, dict):
             raise exceptions.ParseError("The body must be a JSON object.")
+        return self.accept(data)
+
+    def accept(self, data: dict[str, Any]) -> dict[str, Any]:
+        """``data``, if it can be stored and read again. Raises ParseError."""
         _check(data)
         return data
+
+
+class CleaningJSONParser(StrictJSONParser):
+    """The same, but text that could not be stored is made so that it can be.
+
+    For clients that send a whole conversation with every request: a tool's output with a NUL in it would otherwise have
+    every further request of an agent refused.
+    """
+
+    def accept(self, data: dict[str, Any]) -> dict[str, Any]:
+        _check(data, refuses_text=False)
+        cleaned: dict[str, Any] = _cleaned(data)
+        return cleaned
+
+
+def _cleaned(value: Any) -> Any:
+    """Without NUL, and with ``?`` for lone surrogates. Recursive: how deep it may be has been checked."""
+    if isinstance(value, str):
+        return value.replace("\x00", "").encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [_cleaned(part) for part in value]
+    if isinstance(value, dict):
+        return {_cleaned(name): _cleaned(part) for name, part in value.items()}
+    return value
 
 
 def _loads(raw: str) -> Any:
     return json.loads(raw, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_unique_keys)
 
 
-def _check(data: dict[str, Any]) -> None:
+def _check(data: dict[str, Any], *, refuses_text: bool = True) -> None:
     """Refuse what could not be stored or read again. Level by level: recursion would have a limit of its own."""
     level: list[Any] = [data]
     for _ in range(MAX_DEPTH):
         texts = [value for value in level if isinstance(value, str)]
-        if any("\x00" in text or not _is_unicode(text) for text in texts):
+        if refuses_text and any("\x00" in text or not _is_unicode(text) for text in texts):
             # PostgreSQL stores neither, and no client means them.
             raise exceptions.ParseError("Text may contain neither NUL nor lone surrogates.")
         inner = [value for value in level if isinstance(value, dict | list)]

@@ -18,7 +18,7 @@ from llm.errors import (
     ProviderUnavailable,
 )
 from llm.providers.google import _retry_delay
-from llm.types import CallResult, ChatMessage, Image, TextDelta, ToolCall, Usage, UsageSeen
+from llm.types import CallResult, ChatMessage, Image, TextDelta, ToolCall, ToolCallDelta, Usage, UsageSeen
 from tests.providers.calling import KEY, complete, request, stream
 from tests.providers.standins import StandIn, answer, refusal
 
@@ -104,7 +104,10 @@ def test_tool_call_round_trip_keeps_the_thought_signature(provider: StandIn) -> 
     )
     plain = complete(provider, "google", request(tools=(WEATHER,)))
     assert (plain.finish_reason, plain.tool_calls) == ("tool_calls", expected)
-    assert stream(provider, "google", request(tools=(WEATHER,))).result.tool_calls == expected
+    streamed = stream(provider, "google", request(tools=(WEATHER,)))
+    assert streamed.result.tool_calls == expected
+    pieces = [event for event in streamed.events if isinstance(event, ToolCallDelta)]
+    assert [(piece.index, piece.signature) for piece in pieces] == [(0, SIGNATURE), (1, "")]
     assert provider.requests[0].body["tools"] == [
         {
             "functionDeclarations": [

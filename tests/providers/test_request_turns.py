@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -274,3 +275,25 @@ def test_a_turn_with_nothing_in_it(provider: StandIn, name: str) -> None:
     body = body_of(provider, name, turns(ChatMessage("user", "Go."), empty, ChatMessage("user", "On.")))
     said = body["contents"] if name == "google" else body["messages"]
     assert len(said) == (3 if name == "openai" else 1)
+
+
+@pytest.mark.parametrize(
+    ("model", "signatures"),
+    [
+        ("gemini-3.8-flash", [base64.b64encode(b"skip_thought_signature_validator").decode(), None]),
+        ("gemini-4-argon", [base64.b64encode(b"skip_thought_signature_validator").decode(), None]),
+        ("gemini-2.5-pro", [None, None]),
+        ("gemma-4", [None, None]),
+    ],
+)
+def test_calls_that_lost_their_signature_at_google(provider: StandIn, model: str, signatures: list[str | None]) -> None:
+    """The first of a turn must have one from Gemini 3 on; the others never have."""
+    turns = (ChatMessage("user", "Hi"), ChatMessage("assistant", tool_calls=(LOOK, ASK)))
+    body = body_of(provider, "google", model=model, messages=turns)
+    assert [part.get("thoughtSignature") for part in body["contents"][1]["parts"]] == signatures
+
+
+def test_calls_with_their_signature_at_google(provider: StandIn) -> None:
+    turns = (ChatMessage("user", "Hi"), ChatMessage("assistant", tool_calls=(replace(LOOK, signature="c2ln"), ASK)))
+    body = body_of(provider, "google", model="gemini-4-argon", messages=turns)
+    assert [part.get("thoughtSignature") for part in body["contents"][1]["parts"]] == ["c2ln", None]
