@@ -71,6 +71,15 @@ def settle(hold: Hold, *, charged: Decimal, at: datetime) -> None:
     row.save(update_fields=["period_start", "spent", "held"])
 
 
+def carry_over(*, old: AccessToken, new: AccessToken) -> None:
+    """Let ``new``, which takes the place of ``old``, begin with what that one has spent in the present period."""
+    row = _row(old)
+    if row is not None:
+        TokenSpend.objects.create(
+            workspace_id=new.workspace_id, access_token=new, period_start=row.period_start, spent=row.spent
+        )
+
+
 def _row(access_token: AccessToken) -> TokenSpend | None:
     return TokenSpend.objects.filter(workspace_id=access_token.workspace_id, access_token=access_token).first()
 

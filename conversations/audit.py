@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from django.apps import apps
 from django.db import connection
 
 from conversations.metering import cost_of_call
@@ -17,6 +18,7 @@ from conversations.models import UsageLog
 from conversations.pay import due_of
 from llm import pricing
 from llm.types import Usage
+from synapscale.common.models import TenantFK
 from synapscale.common.money import ZERO
 from synapscale.common.tenancy import fleet_wide
 
@@ -38,6 +40,20 @@ class Finding:
     @property
     def holds(self) -> bool:
         return self.count == 0
+
+
+def _foreign_rows() -> str:
+    """Rows that point at one of another workspace: on PostgreSQL a composite key forbids it, on SQLite nothing does."""
+    keys = [
+        (model._meta.db_table, field.column, field.related_model._meta.db_table)
+        for model in apps.get_models()
+        for field in model._meta.local_fields
+        if isinstance(field, TenantFK)
+    ]
+    return " UNION ALL ".join(
+        f'SELECT a.id FROM "{table}" a JOIN "{target}" b ON b.id = a."{column}" WHERE b.workspace_id <> a.workspace_id'
+        for table, column, target in keys
+    )
 
 
 # Each query selects the ids of offending rows. Joins name the workspace on both sides.
@@ -211,6 +227,7 @@ _SQL: list[tuple[str, str, str]] = [
                OR (u.attempt = m.attempt
                    AND COALESCE(CAST(m.hold_id AS TEXT), '') <> COALESCE(CAST(u.hold_id AS TEXT), ''))""",
     ),
+    ("tenant_keys", "every row points at rows of its own workspace", _foreign_rows()),
     (
         "idempotency",
         "an idempotency key stands for an answer of its own workspace and user",
@@ -288,18 +305,20 @@ def _in_batches(logs: Any, size: int = 2000) -> Iterator[UsageLog]:
 
 @contextmanager
 def _snapshot() -> Iterator[None]:
-    """One consistent, read-only view. Joins a transaction that is already open (as in a test)."""
-    if connection.in_atomic_block:
-        yield
-        return
+    """One consistent, read-only view, whose statements may take their time. Joins a transaction that is already open."""
     connection.ensure_connection()
     is_postgresql = connection.vendor == "postgresql"
-    with connection.cursor() as cursor:
+    if connection.in_atomic_block:
+        begin, end = "SAVEPOINT audit", "ROLLBACK TO SAVEPOINT audit"
+    else:
         # Not atomic(): on SQLite that would take the write lock.
-        cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if is_postgresql else "BEGIN DEFERRED")
-        if is_postgresql:
-            cursor.execute("SET LOCAL statement_timeout = 0")
+        begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if is_postgresql else "BEGIN DEFERRED"
+        end = "ROLLBACK"
+    with connection.cursor() as cursor:
+        cursor.execute(begin)
         try:
+            if is_postgresql:
+                cursor.execute("SET LOCAL statement_timeout = 0")
             yield
         finally:
-            cursor.execute("ROLLBACK")
+            cursor.execute(end)  # and the time-out is what it was

@@ -121,6 +121,10 @@ class Call:
                 return
 
     @property
+    def has_pieces(self) -> bool:
+        return bool(self._try.pieces)
+
+    @property
     def has_ended(self) -> bool:
         assert self._task is not None
         return self._task.done()

@@ -88,7 +88,8 @@ def choose(
         tool_choice=setting("tool_choice", ""),
         response_schema=setting("response_schema"),
         stop=setting("stop", []),
-        fallbacks=tuple(dict.fromkeys(name for name in names if name != str(llm))),
+        # Who insists on a key wants to know about that one.
+        fallbacks=() if ask.key_source else tuple(dict.fromkeys(name for name in names if name != str(llm))),
     )
     check_allowed(plan.llm, ask=ask, workspace=workspace, access_token=access_token)
     check_capabilities(plan, ask)

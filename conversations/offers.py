@@ -110,11 +110,12 @@ def make_offer(
     return Offer(plan, request, credentials, price, now, amount, terms)
 
 
-def _request(plan: Plan, ask: Ask, conversation: Conversation, question: Message) -> CallRequest:
-    llm, turn = plan.llm, prompts.as_turn(question)
-    request = CallRequest(
+def prompt_of(plan: Plan, ask: Ask, *, turns: tuple[ChatMessage, ...] = ()) -> CallRequest:
+    """The request for ``turns``, or for the prompt that ``ask`` brings."""
+    llm = plan.llm
+    return CallRequest(
         model=llm.upstream_name,
-        messages=ask.turns or (turn,),
+        messages=ask.turns or turns,
         system=plan.system,
         max_tokens=plan.max_tokens,
         temperature=None if plan.temperature_sent is None else float(plan.temperature_sent),
@@ -125,6 +126,11 @@ def _request(plan: Plan, ask: Ask, conversation: Conversation, question: Message
         is_reasoning=llm.supports_reasoning,
         **ask.options,
     )
+
+
+def _request(plan: Plan, ask: Ask, conversation: Conversation, question: Message) -> CallRequest:
+    llm, turn = plan.llm, prompts.as_turn(question)
+    request = prompt_of(plan, ask, turns=(turn,))
     room = llm.context_window - prompts.estimated_tokens(request, llm=llm)
     if room < 1:
         raise Unprocessable("The message is longer than the model's context window.", code="context_length_exceeded")

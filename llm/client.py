@@ -1,7 +1,8 @@
 """Calling a model: the adapter of the provider, with bounded retries and one deadline over all of them.
 
-A call is tried again only where that can help (rate limits, overload, no connection) and only while nothing of the
-answer has been shown: a second answer pasted onto half of a first would be wrong, and would be paid for twice.
+A call is tried again only where that can help (rate limits, overload, no connection) and only while the provider has
+not been at work on it: a second answer pasted onto half of a first would be wrong, and one that the provider timed out
+over, or had begun to report the usage of, would be paid for twice.
 """
 
 from __future__ import annotations
@@ -18,12 +19,23 @@ from llm.errors import ProviderError, ProviderTimeout
 from llm.providers import Timeouts, adapter_for
 from llm.providers.demo import DEFAULT_DELAY
 from llm.providers.pool import POOL
-from llm.types import CallRequest, CallResult, Credentials, Provider, StreamEvent, TextDelta
+from llm.types import (
+    CallRequest,
+    CallResult,
+    Credentials,
+    Provider,
+    StreamEvent,
+    UsageSeen,
+)
 
 Sleep = Callable[[float], Awaitable[None]]
 
 BACKOFF_BASE = 0.5
 """Seconds. The n-th wait is drawn evenly from 0 to base x 2^(n-1) (full jitter): retries of many callers spread out."""
+IMPATIENT_ATTEMPTS = 2
+"""So many attempts at most for a caller that has another model to turn to."""
+QUERY_TIMEOUT = 30.0
+"""Seconds for questions that a model need not answer: counts and lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +66,14 @@ def policy() -> Policy:
 class _Attempts:
     """The attempts of one call: how much time is left, and whether and when to try again."""
 
-    def __init__(self, credentials: Credentials) -> None:
+    def __init__(self, credentials: Credentials, *, patience: float | None = None) -> None:
         self.policy = policy()
+        if patience is not None:
+            self.policy = replace(
+                self.policy,
+                max_attempts=min(self.policy.max_attempts, IMPATIENT_ATTEMPTS),
+                max_retry_wait=min(self.policy.max_retry_wait, patience),
+            )
         self.credentials = credentials
         self.number = 0
         self._deadline = asyncio.get_running_loop().time() + self.policy.timeouts.total
@@ -74,7 +92,7 @@ class _Attempts:
 
     def wait_after(self, failure: ProviderError) -> float | None:
         """Seconds to wait before the next attempt; None when there is none."""
-        if not failure.is_retryable or self.number >= self.policy.max_attempts:
+        if not failure.is_retryable or failure.may_be_billed or self.number >= self.policy.max_attempts:
             return None
         asked = failure.retry_after or 0.0
         if asked > self.policy.max_retry_wait:
@@ -87,8 +105,12 @@ class _Attempts:
 async def complete(
     request: CallRequest, credentials: Credentials, *, patience: float | None = None, sleep: Sleep = asyncio.sleep
 ) -> CallResult:
-    """Answer in one piece. Raises ``llm.errors.ProviderError``."""
-    attempts = _Attempts(credentials)
+    """Answer in one piece. Raises ``llm.errors.ProviderError``.
+
+    ``patience`` is for a caller that has another model to turn to: it waits no longer than so many seconds between
+    attempts, and there are two of them at most.
+    """
+    attempts = _Attempts(credentials, patience=patience)
     while True:
         try:
             return await attempts.next_adapter().complete(request, credentials)
@@ -106,22 +128,42 @@ async def stream(
     """Yield the answer as it comes; the last event is the ``CallResult``. Raises ``llm.errors.ProviderError``.
 
     Close it when leaving early (``contextlib.aclosing``), so that the provider's connection is closed at once.
+    ``patience`` is that of ``complete``.
     """
-    attempts = _Attempts(credentials)
+    attempts = _Attempts(credentials, patience=patience)
     while True:
-        has_text = False
+        has_output = has_usage = False
         try:
             async with contextlib.aclosing(attempts.next_adapter().stream(request, credentials)) as events:  # type: ignore[type-var]
                 async for event in events:
-                    has_text = has_text or isinstance(event, TextDelta)
+                    has_usage = has_usage or isinstance(event, UsageSeen)
+                    has_output = has_output or not isinstance(event, UsageSeen)
                     yield event
             return
         except ProviderError as error:
             failure = error
-        wait = None if has_text else attempts.wait_after(failure)
+        # Broken off after usage was reported: the prompt has been read and is billed, unless the provider says it failed.
+        failure.may_be_billed = failure.may_be_billed or has_output or (has_usage and failure.status_code is None)
+        wait = attempts.wait_after(failure)
         if wait is None:
             raise failure
         await sleep(wait)
+
+
+async def count_tokens(request: CallRequest, credentials: Credentials) -> int | None:
+    """The prompt's tokens by the vendor's own count; None where it has none. Raises ``llm.errors.ProviderError``."""
+    return await _for_a_query(credentials).count_tokens(request, credentials)
+
+
+async def list_models(credentials: Credentials) -> list[str]:
+    """The ids of the models that this key may call, sorted. Raises ``llm.errors.ProviderError``."""
+    return await _for_a_query(credentials).list_models(credentials)
+
+
+def _for_a_query(credentials: Credentials) -> Provider:
+    """An adapter for one attempt at a quick question."""
+    timeouts = policy().timeouts
+    return adapter_for(credentials.provider, timeouts=replace(timeouts, total=min(timeouts.total, QUERY_TIMEOUT)))
 
 
 async def aclose_all() -> None:

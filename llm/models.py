@@ -16,6 +16,7 @@ from llm import pricing
 from llm.types import Usage
 from synapscale.common.models import BaseModel
 from synapscale.common.money import RateField, UsdField
+from workspaces.models import AccessToken, Workspace
 
 RATE_FIELDS = {
     "input": "input_usd_per_mtok",
@@ -41,6 +42,17 @@ class ProviderName(models.TextChoices):
 class LLMQuerySet(models.QuerySet["LLM"]):
     def active(self) -> Self:
         return self.filter(is_active=True)
+
+    def callable_in(self, workspace: Workspace, *, access_token: AccessToken | None = None) -> Self:
+        """The active models that the rules of ``workspace``, and of the token, allow."""
+        rows = self.active().filter(Q(connection=None) | Q(connection__is_active=True))
+        for names in (workspace.allowed_models, access_token.allowed_models if access_token else []):
+            if names:
+                allowed = Q(pk__in=[])
+                for provider, _, name in (full.partition("/") for full in names):
+                    allowed |= Q(provider=provider, name=name)
+                rows = rows.filter(allowed)
+        return rows
 
     def unknown_names(self, names: Iterable[str]) -> list[str]:
         """Those of ``names``, each “provider/name”, that no LLM has. One query."""

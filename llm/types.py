@@ -199,12 +199,14 @@ class ThinkingDelta:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallDelta:
-    """A piece of a tool call. ``id`` and ``name`` come with the first piece of their ``index`` (0, 1, …)."""
+    """A piece of a tool call. ``id``, ``name`` and any ``signature`` come with the first piece of their ``index`` (0, 1,
+    …)."""
 
     index: int
     arguments: str = ""
     id: str = ""
     name: str = ""
+    signature: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from tests import tenancy_guard
 from tests.catalogue import make_llm
 from tests.people import Cast, Person, make_cast
 from tests.providers.standins import StandIn
+from workspaces import wrong_tokens
 
 # --- Database -------------------------------------------------------------------------------------------------------
 
@@ -74,6 +75,12 @@ def _tenancy(request: pytest.FixtureRequest) -> Iterator[None]:
     tenancy_guard.switch(request.node.get_closest_marker("fleet") is None)
     yield
     tenancy_guard.switch(False)
+
+
+@pytest.fixture(autouse=True)
+def _no_wrong_tokens_yet() -> None:
+    """All tests come from one address."""
+    wrong_tokens.forget()
 
 
 @pytest.fixture(autouse=True)

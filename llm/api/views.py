@@ -2,9 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import django_filters
 from django.conf import settings
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, QuerySet
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, viewsets
@@ -16,25 +15,16 @@ from llm.api.serializers import LLMSerializer, ProviderListSerializer
 from llm.circuits import CIRCUITS
 from llm.keys import providers_with_key
 from llm.models import LLM, LLMPrice, ProviderName
+from synapscale.common.filters import StrictFilterSet
+from synapscale.common.parsing import StrictQuery
 from workspaces.authentication import caller
-from workspaces.models import Workspace
+from workspaces.permissions import ANY_SCOPE
 
 _KEYLESS = {ProviderName.DEMO.value, ProviderName.PRIVATE.value}
 """Providers that the house needs no key for, or has it elsewhere; listed where there is a model of theirs."""
 
 
-def _callable_in(workspace: Workspace) -> QuerySet[LLM]:
-    """The models that the rules of ``workspace`` allow."""
-    llms = LLM.objects.active()
-    if not workspace.allowed_models:
-        return llms
-    allowed = Q(pk__in=[])
-    for provider, _, name in (full.partition("/") for full in workspace.allowed_models):
-        allowed |= Q(provider=provider, name=name)
-    return llms.filter(allowed)
-
-
-class LLMFilter(django_filters.FilterSet):
+class LLMFilter(StrictFilterSet):
     class Meta:
         model = LLM
         fields = [
@@ -49,10 +39,11 @@ class LLMFilter(django_filters.FilterSet):
         ]
 
 
-class LLMViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[LLM]):
+class LLMViewSet(StrictQuery, mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[LLM]):
     """The models the workspace may call, with their prices of now."""
 
     serializer_class = LLMSerializer
+    scopes_to_read = ANY_SCOPE
     filterset_class = LLMFilter
     queryset = LLM.objects.none()
     lookup_value_regex = "[0-9a-f-]{36}"
@@ -60,7 +51,8 @@ class LLMViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gene
     def get_queryset(self) -> QuerySet[LLM]:
         if self.request.auth is None:
             return self.queryset
-        return _callable_in(caller(self.request).workspace)
+        who = caller(self.request)
+        return LLM.objects.callable_in(who.workspace, access_token=who.token)
 
     def get_serializer_context(self) -> dict[str, Any]:
         context = dict(super().get_serializer_context())
@@ -73,12 +65,15 @@ class LLMViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gene
         return context
 
 
-class ProvidersView(APIView):
+class ProvidersView(StrictQuery, APIView):
     """The providers, how many of their models the workspace may call, and for which of them the house has a key."""
+
+    scopes_to_read = ANY_SCOPE
 
     @extend_schema(responses=ProviderListSerializer)
     def get(self, request: Request) -> Response:
-        models = _callable_in(caller(request).workspace)
+        who = caller(request)
+        models = LLM.objects.callable_in(who.workspace, access_token=who.token)
         counts = dict(models.order_by().values_list("provider").annotate(n=Count("pk")))
         rows = [
             {

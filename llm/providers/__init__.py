@@ -10,9 +10,10 @@ from llm.providers.base import SDKProvider, Timeouts, load_sdk
 from llm.providers.demo import DEFAULT_DELAY, DemoProvider
 from llm.providers.google import GoogleProvider
 from llm.providers.openai import BASE_URLS, OpenAIProvider
+from llm.providers.private import PrivateProvider
 from llm.types import Provider
 
-PROVIDERS = (*BASE_URLS, "anthropic", "google", "demo")
+PROVIDERS = (*BASE_URLS, "anthropic", "google", "private", "demo")
 
 
 def adapter_for(provider: str, *, timeouts: Timeouts | None = None, demo_delay: float = DEFAULT_DELAY) -> Provider:
@@ -26,6 +27,8 @@ def adapter_for(provider: str, *, timeouts: Timeouts | None = None, demo_delay: 
         return AnthropicProvider(timeouts=timeouts)
     if provider == "google":
         return GoogleProvider(timeouts=timeouts)
+    if provider == "private":
+        return PrivateProvider(timeouts=timeouts)
     if provider == "demo":
         return DemoProvider(delay=demo_delay)
     raise ProviderNotConfigured("There is no such provider.", provider=provider)

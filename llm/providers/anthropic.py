@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from llm.providers.base import Answer, SDKProvider, Timeouts, as_mapping, call_result, json_object, token_count
+from llm.providers.answer import Answer, call_result
+from llm.providers.anthropic_request import arguments, prompt
+from llm.providers.base import SDKProvider, Timeouts, as_mapping, token_count
 from llm.providers.failures import STATUS_OF_TYPE, Refusal, UnreadableAnswerError, text_at
-from llm.types import CallRequest, CallResult, ChatMessage, Credentials, StreamEvent, ToolCall, Usage
+from llm.types import CallRequest, CallResult, Credentials, StreamEvent, Thinking, ToolCall, Usage
 
 if TYPE_CHECKING:
     import httpx2
@@ -26,11 +27,10 @@ FINISH_REASONS = {
 
 
 class AnthropicAnswer(Answer):
-    """Content comes in blocks, told apart by their index; usage in two reports, the second adding to the first."""
+    """Usage comes in two reports, the second adding to the first."""
 
     def __init__(self, provider: str, max_tokens: int) -> None:
         super().__init__(provider, max_tokens)
-        self.calls: dict[int, dict[str, str]] = {}
         self.report: dict[str, Any] = {}
 
     def merge(self, report: Mapping[str, Any] | None) -> Usage | None:
@@ -39,12 +39,6 @@ class AnthropicAnswer(Answer):
             return read_usage(self.report)
         self.report.update({name: value for name, value in report.items() if value is not None})
         return read_usage(self.report)
-
-    def result(self) -> CallResult:
-        self.tool_calls = [
-            ToolCall(call["id"], call["name"], call["arguments"] or "{}") for _, call in sorted(self.calls.items())
-        ]
-        return super().result()
 
 
 class AnthropicProvider(SDKProvider[AnthropicAnswer]):
@@ -67,7 +61,7 @@ class AnthropicProvider(SDKProvider[AnthropicAnswer]):
         )
 
     async def _complete(self, client: AsyncAnthropic, request: CallRequest) -> CallResult:
-        message = await client.messages.create(**_arguments(request))
+        message = await client.messages.create(**arguments(request))
         blocks = getattr(message, "content", None)
         if blocks is None:
             raise UnreadableAnswerError
@@ -79,13 +73,15 @@ class AnthropicProvider(SDKProvider[AnthropicAnswer]):
                 ToolCall(block.id, block.name, json.dumps(block.input)) for block in blocks if block.type == "tool_use"
             ],
             request_id=message._request_id or message.id or "",
+            thinking=[block for block in map(_thinking, blocks) if block],
+            stop_sequence=message.stop_sequence or "",
         )
 
     def _new_answer(self, request: CallRequest) -> AnthropicAnswer:
         return AnthropicAnswer(self.name, request.max_tokens)
 
     async def _open(self, client: AsyncAnthropic, request: CallRequest, answer: AnthropicAnswer) -> AsyncIterator[Any]:
-        stream = await client.messages.create(**_arguments(request), stream=True)
+        stream = await client.messages.create(**arguments(request), stream=True)
         answer.request_id = stream.response.headers.get("request-id", "")
         return aiter(stream)
 
@@ -97,21 +93,38 @@ class AnthropicProvider(SDKProvider[AnthropicAnswer]):
             case "content_block_start":
                 block = chunk.content_block
                 answer.has_begun = True
+                answer.end_thinking()
                 if block.type == "tool_use":
-                    answer.calls[chunk.index] = {"id": block.id, "name": block.name, "arguments": ""}
+                    yield from answer.call(chunk.index, id=block.id, name=block.name)
                 elif block.type == "text":
                     yield from answer.text(block.text)
+                elif thinking := _thinking(block):
+                    yield from answer.think(thinking.text, signature=thinking.signature, redacted=thinking.redacted)
             case "content_block_delta":
                 delta = chunk.delta
                 answer.has_begun = True
                 if delta.type == "text_delta":
                     yield from answer.text(delta.text)
-                elif delta.type == "input_json_delta" and chunk.index in answer.calls:
-                    answer.calls[chunk.index]["arguments"] += answer.take(delta.partial_json or "")
+                elif delta.type == "thinking_delta":
+                    yield from answer.think(delta.thinking)
+                elif delta.type == "signature_delta":
+                    yield from answer.think("", signature=delta.signature or "")
+                elif delta.type == "input_json_delta" and answer.is_calling(chunk.index):
+                    yield from answer.call(chunk.index, arguments=delta.partial_json or "")
+            case "content_block_stop":
+                yield from answer.end_call(chunk.index)
             case "message_delta":
                 if chunk.delta.stop_reason:
                     answer.finish_reason = FINISH_REASONS.get(chunk.delta.stop_reason, "other")
+                    answer.stop_sequence = chunk.delta.stop_sequence or ""
                 yield from answer.see_usage(answer.merge(as_mapping(chunk.usage)))
+
+    async def _count(self, client: AsyncAnthropic, request: CallRequest) -> object:
+        return (await client.messages.count_tokens(**prompt(request))).input_tokens
+
+    async def _model_ids(self, client: AsyncAnthropic) -> AsyncGenerator[object, None]:
+        async for model in client.models.list(limit=1000):
+            yield model.id
 
     def _refusal(self, error: Exception) -> Refusal | None:
         import anthropic
@@ -130,79 +143,16 @@ class AnthropicProvider(SDKProvider[AnthropicAnswer]):
         )
 
 
-# the request --------------------------------------------------------------------------------------------------------
-
-
-def _arguments(request: CallRequest) -> dict[str, Any]:
-    arguments: dict[str, Any] = {
-        "model": request.model,
-        "max_tokens": request.max_tokens,
-        "messages": _turns(request.messages),
-    }
-    if request.system:
-        arguments["system"] = request.system
-    if request.temperature is not None and not request.is_reasoning:
-        # The SDK has dropped the parameter because the newer models refuse it; the older ones still take it.
-        arguments["extra_body"] = {"temperature": request.temperature}
-    if request.stop:
-        arguments["stop_sequences"] = list(request.stop)
-    if request.tools:
-        arguments["tools"] = [
-            {
-                "name": tool["name"],
-                **({"description": tool["description"]} if tool.get("description") else {}),
-                "input_schema": tool.get("parameters") or {"type": "object", "properties": {}},
-            }
-            for tool in request.tools
-        ]
-        if request.tool_choice in ("auto", "none"):
-            arguments["tool_choice"] = {"type": request.tool_choice}
-        elif request.tool_choice == "required":
-            arguments["tool_choice"] = {"type": "any"}
-        elif request.tool_choice:
-            arguments["tool_choice"] = {"type": "tool", "name": request.tool_choice}
-    if request.response_schema is not None:
-        arguments["output_config"] = {"format": {"type": "json_schema", "schema": request.response_schema}}
-    return arguments
-
-
-def _turns(messages: Iterable[ChatMessage]) -> list[dict[str, Any]]:
-    """The conversation in turns that alternate, as the API wants them: tool results belong to a user's turn, and they
-    come first in it. Empty texts are left out, for the API refuses them."""
-    turns: list[dict[str, Any]] = []
-    for message in messages:
-        role = "assistant" if message.role == "assistant" else "user"
-        blocks = _blocks(message)
-        if not blocks:
-            continue
-        if turns and turns[-1]["role"] == role:
-            turns[-1]["content"].extend(blocks)
-        else:
-            turns.append({"role": role, "content": blocks})
-    for turn in turns:
-        turn["content"].sort(key=lambda block: block["type"] != "tool_result")
-    return turns
-
-
-def _blocks(message: ChatMessage) -> list[dict[str, Any]]:
-    if message.role == "tool":
-        return [{"type": "tool_result", "tool_use_id": message.tool_call_id, "content": message.content}]
-    blocks: list[dict[str, Any]] = [
-        {
-            "type": "image",
-            "source": {
-                "type": "base64",
-                "media_type": image.media_type,
-                "data": base64.b64encode(image.data).decode(),
-            },
-        }
-        for image in message.images
-    ]
-    if message.content:
-        blocks.append({"type": "text", "text": message.content})
-    for call in message.tool_calls:
-        blocks.append({"type": "tool_use", "id": call.id, "name": call.name, "input": json_object(call.arguments)})
-    return blocks
+def _thinking(block: Any) -> Thinking | None:
+    """A block of thinking that says something; hosts that only resemble the vendor leave fields out."""
+    match block.type:
+        case "thinking":
+            thinking = Thinking(getattr(block, "thinking", None) or "", getattr(block, "signature", None) or "")
+        case "redacted_thinking":
+            thinking = Thinking("", redacted=getattr(block, "data", None) or "")
+        case _:
+            return None
+    return thinking if thinking != Thinking("") else None
 
 
 # the usage ----------------------------------------------------------------------------------------------------------

@@ -12,21 +12,31 @@ import importlib
 import json
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from llm.errors import (
     ProviderAuthenticationError,
     ProviderError,
+    ProviderHostForbidden,
     ProviderNotConfigured,
     ProviderTimeout,
     ProviderUnavailable,
     StreamInterrupted,
 )
-from llm.providers.failures import Refusal, ResponseTooLargeError, classify, is_caused_by
+from llm.hosts import HostForbidden
+from llm.providers.answer import Answer
+from llm.providers.failures import (
+    Refusal,
+    ResponseTooLargeError,
+    UnreadableAnswerError,
+    cause_of,
+    classify,
+    is_caused_by,
+)
 from llm.providers.pool import POOL, PoolKey
-from llm.types import CallRequest, CallResult, Credentials, StreamEvent, TextDelta, ToolCall, Usage, UsageSeen
+from llm.types import CallRequest, CallResult, Credentials, StreamEvent
 
 if TYPE_CHECKING:
     import httpx2
@@ -50,6 +60,8 @@ def load_sdk(name: str) -> None:
 
 MAX_TOKEN_COUNT = 10**9
 """A usage figure above this is a fault, not a bill: no context window is near it."""
+MAX_MODELS = 10_000
+MAX_MODEL_ID = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,67 +77,8 @@ class Timeouts:
     """Between two events of a stream that has begun."""
 
 
-class Answer:
-    """An answer being put together from the pieces of a stream."""
-
-    def __init__(self, provider: str, max_tokens: int) -> None:
-        self.provider = provider
-        # No token is longer than this on average; beyond it the provider ignores max_tokens, and memory is at stake.
-        self.max_bytes = max(64 * 1024, 32 * max_tokens)
-        self.bytes = 0
-        self.pieces: list[str] = []
-        self.tool_calls: list[ToolCall] = []
-        self.finish_reason = ""
-        """Empty until the provider says why it stopped; only then is the answer whole."""
-        self.usage: Usage | None = None
-        self.request_id = ""
-        self.has_begun = False
-        """Whether any part of the answer has come (thinking too): from here on the provider bills for output."""
-
-    def take(self, text: str) -> str:
-        """Account for a piece of output. Raises ``StreamInterrupted`` when the answer outgrows what was asked for."""
-        self.has_begun = True
-        self.bytes += len(text.encode(errors="replace"))
-        if self.bytes > self.max_bytes:
-            raise StreamInterrupted(
-                "The provider sent far more than was asked for.",
-                provider=self.provider,
-                provider_request_id=self.request_id,
-            )
-        return text
-
-    def text(self, text: str | None) -> Iterable[StreamEvent]:
-        if text:
-            self.pieces.append(self.take(text))
-            yield TextDelta(text)
-
-    def see_usage(self, usage: Usage | None) -> Iterable[StreamEvent]:
-        """Usage as of now; the last report counts. Before the end it is passed on, in case the end never comes."""
-        has_changed = usage is not None and usage != self.usage
-        self.usage = usage
-        if has_changed and usage is not None and not self.finish_reason:
-            yield UsageSeen(usage)
-
-    def result(self) -> CallResult:
-        return call_result(
-            text="".join(self.pieces),
-            finish_reason=self.finish_reason,
-            usage=self.usage,
-            tool_calls=self.tool_calls,
-            request_id=self.request_id,
-        )
-
-
 AnswerT = TypeVar("AnswerT", bound=Answer)
-
-
-def call_result(
-    *, text: str, finish_reason: str, usage: Usage | None, tool_calls: Iterable[ToolCall], request_id: str
-) -> CallResult:
-    calls = tuple(tool_calls)
-    if calls and finish_reason == "stop":
-        finish_reason = "tool_calls"  # Gemini always says STOP, OpenAI does when one function was forced
-    return CallResult(text, finish_reason, usage, calls, request_id)
+ResultT = TypeVar("ResultT")
 
 
 class SDKProvider(ABC, Generic[AnswerT]):
@@ -159,6 +112,14 @@ class SDKProvider(ABC, Generic[AnswerT]):
     def _read(self, chunk: Any, answer: AnswerT) -> Iterable[StreamEvent]:
         """Take one event of the SDK into the answer."""
 
+    async def _count(self, client: Any, request: CallRequest) -> object:
+        """The vendor's own count of the prompt's tokens. Where there is none, ``count_tokens`` is overridden."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def _model_ids(self, client: Any) -> AsyncGenerator[object, None]:
+        """The ids of all models, page after page, unchecked."""
+
     @abstractmethod
     def _refusal(self, error: Exception) -> Refusal | None:
         """What the provider's error answer says; None when ``error`` is not one."""
@@ -166,15 +127,16 @@ class SDKProvider(ABC, Generic[AnswerT]):
     # the contract ----------------------------------------------------------------------------------------------------
 
     async def complete(self, request: CallRequest, credentials: Credentials) -> CallResult:
-        # The error is raised after the except block: within it, the SDK's exception, and with it the provider's words,
-        # would stay attached as __context__.
-        failure: ProviderError
-        try:
-            async with asyncio.timeout(self.timeouts.total), self._lease(credentials) as client:
-                return await self._complete(client, request)
-        except Exception as error:
-            failure = self._failure(error)
-        raise failure
+        return await self._once(credentials, lambda client: self._complete(client, request))
+
+    async def count_tokens(self, request: CallRequest, credentials: Credentials) -> int | None:
+        count = await self._once(credentials, lambda client: self._count(client, request))
+        if type(count) is not int or not 0 <= count <= MAX_TOKEN_COUNT:
+            raise self._failure(UnreadableAnswerError())
+        return count
+
+    async def list_models(self, credentials: Credentials) -> list[str]:
+        return sorted(await self._once(credentials, self._collect_models))
 
     async def stream(self, request: CallRequest, credentials: Credentials) -> AsyncIterator[StreamEvent]:
         answer = self._new_answer(request)
@@ -201,6 +163,31 @@ class SDKProvider(ABC, Generic[AnswerT]):
 
     # how it is done --------------------------------------------------------------------------------------------------
 
+    async def _once(self, credentials: Credentials, call: Callable[[Any], Awaitable[ResultT]]) -> ResultT:
+        """Make one plain call, within ``total``."""
+        # The error is raised after the except block: within it, the SDK's exception, and with it the provider's words,
+        # would stay attached as __context__.
+        failure: ProviderError
+        try:
+            async with asyncio.timeout(self.timeouts.total), self._lease(credentials) as client:
+                return await call(client)
+        except Exception as error:
+            failure = self._failure(error)
+        raise failure
+
+    async def _collect_models(self, client: Any) -> set[str]:
+        """As many as anybody needs, of the length that an id has: a host of anybody's may answer here."""
+        ids: set[str] = set()
+        count = 0
+        async with contextlib.aclosing(self._model_ids(client)) as models:
+            async for model in models:
+                if isinstance(model, str) and 0 < len(model) <= MAX_MODEL_ID:
+                    ids.add(model)
+                count += 1
+                if count >= MAX_MODELS:
+                    break
+        return ids
+
     @contextlib.asynccontextmanager
     async def _lease(self, credentials: Credentials) -> AsyncGenerator[Any, None]:
         """The pooled SDK client. Refuses keys that cannot be sent, before anything is."""
@@ -210,7 +197,7 @@ class SDKProvider(ABC, Generic[AnswerT]):
             # It could not be sent as a header, and the HTTP library's complaint would quote it.
             raise ProviderAuthenticationError("The key has characters that no key has.", provider=self.name)
         base_url = credentials.base_url or self.default_base_url
-        key = PoolKey(self.name, credentials.api_key, base_url, self.timeouts.connect)
+        key = PoolKey(self.name, credentials.api_key, base_url, self.timeouts.connect, credentials.guard)
         if self.sdk not in _LOADED:
             # SDKs take a second or two to import: in a thread, so that running streams go on meanwhile.
             await asyncio.to_thread(load_sdk, self.sdk)
@@ -272,11 +259,17 @@ class SDKProvider(ABC, Generic[AnswerT]):
             kind, message = ProviderUnavailable, "The provider closed the connection without an answer."
         elif isinstance(error, TimeoutError) or is_caused_by(error, httpx2.TimeoutException):
             kind, message = ProviderTimeout, ""
+        elif forbidden := cause_of(error, HostForbidden):
+            kind, message = ProviderHostForbidden, str(forbidden)
         elif is_caused_by(error, ResponseTooLargeError):
             message = "The provider's answer was too large or compressed."
         elif is_caused_by(error, httpx2.TransportError):
             kind, message = ProviderUnavailable, "The connection to the provider failed."
-        return kind(message, provider=self.name, provider_request_id=request_id)
+        failure = kind(message, provider=self.name, provider_request_id=request_id)
+        # Before the request could be sent nothing was begun.
+        never_sent = (httpx2.ConnectTimeout, httpx2.PoolTimeout)
+        failure.may_be_billed = isinstance(failure, ProviderTimeout) and not is_caused_by(error, never_sent)
+        return failure
 
 
 # reading what vendors report -----------------------------------------------------------------------------------------

@@ -12,12 +12,26 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from llm.types import CallRequest, CallResult, Credentials, StreamEvent, TextDelta, ToolCall, Usage
+from llm.types import (
+    CallRequest,
+    CallResult,
+    Credentials,
+    StreamEvent,
+    TextDelta,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
 
 BYTES_PER_TOKEN = 4
 TOKENS_PER_IMAGE = 256
 DEFAULT_DELAY = 0.02
 QUOTED_CHARACTERS = 200
+MAX_EXAMPLES = 100
+"""Items of a list made up for a schema, whatever it asks for."""
+ARGUMENT_PIECE = 8
+"""Characters of a tool call's arguments in one piece of a stream."""
+MODEL = "demo-1"
 
 
 class DemoProvider:
@@ -34,7 +48,18 @@ class DemoProvider:
         for word in re.findall(r"\s*\S+\s*$|\s*\S+|\s+", result.text):
             await asyncio.sleep(self.delay)
             yield TextDelta(word)
+        for index, call in enumerate(result.tool_calls):
+            yield ToolCallDelta(index, id=call.id, name=call.name)
+            for start in range(0, len(call.arguments), ARGUMENT_PIECE):
+                await asyncio.sleep(self.delay)
+                yield ToolCallDelta(index, call.arguments[start : start + ARGUMENT_PIECE])
         yield result
+
+    async def count_tokens(self, request: CallRequest, credentials: Credentials) -> int | None:
+        return prompt_tokens(request)
+
+    async def list_models(self, credentials: Credentials) -> list[str]:
+        return [MODEL]
 
     async def aclose(self) -> None:
         """There is nothing to close."""
@@ -47,17 +72,26 @@ def demo_answer(request: CallRequest) -> CallResult:
         text = ""
     elif request.response_schema is not None:
         text = json.dumps(example(request.response_schema))
+    elif request.json_object:
+        text = json.dumps({"answer": _text(request)}, ensure_ascii=False)
     else:
         text = _text(request)
+    text, stop_sequence = _stopped(text, request.stop)
     budget = request.max_tokens * BYTES_PER_TOKEN
     encoded = text.encode()
     finish_reason = "tool_calls" if calls else "stop"
     if len(encoded) > budget:
         text = encoded[:budget].decode(errors="ignore")
-        finish_reason = "length"
+        finish_reason, stop_sequence = "length", ""
     output = count_tokens(text) + sum(count_tokens(call.name + call.arguments) for call in calls)
     usage = Usage(input=prompt_tokens(request), output=min(output, request.max_tokens))
-    return CallResult(text, finish_reason, usage, calls, "demo")
+    return CallResult(text, finish_reason, usage, calls, "demo", stop_sequence=stop_sequence)
+
+
+def _stopped(text: str, stops: tuple[str, ...]) -> tuple[str, str]:
+    """The text up to the first of ``stops`` that occurs in it, and which that is."""
+    found = min(((text.find(stop), stop) for stop in stops if stop and stop in text), default=None)
+    return (text, "") if found is None else (text[: found[0]], found[1])
 
 
 def _text(request: CallRequest) -> str:
@@ -67,7 +101,7 @@ def _text(request: CallRequest) -> str:
     images = len(last.images) if last else 0
     parts = ["This is the demo provider: no model was called."]
     if last is not None and last.role == "tool":
-        parts.append(f"The tool returned: {quoted}")
+        parts.append(f"The tool {'failed' if last.is_error else 'returned'}: {quoted}")
     else:
         parts.append(f"You wrote: {quoted}" if quoted else "You wrote nothing.")
     if images:
@@ -89,7 +123,7 @@ def count_tokens(text: str) -> int:
 
 
 def prompt_tokens(request: CallRequest) -> int:
-    """Every part of the request that a model would read."""
+    """Every part of the request that a model would read; it would not read what it thought before."""
     total = count_tokens(request.system)
     for message in request.messages:
         total += count_tokens(message.content) + TOKENS_PER_IMAGE * len(message.images)
@@ -123,7 +157,8 @@ def example(schema: Any) -> Any:
         case "boolean":
             return False
         case "array":
-            return [example(schema.get("items"))] * schema.get("minItems", 0)
+            least = schema.get("minItems", 0)
+            return [example(schema.get("items"))] * (min(least, MAX_EXAMPLES) if isinstance(least, int) else 0)
         case "object":
             properties = schema.get("properties") or {}
             return {name: example(properties.get(name)) for name in schema.get("required") or properties}

@@ -143,13 +143,20 @@ def _number(text: str | None) -> float | None:
 
 def is_caused_by(error: BaseException | None, kind: type[BaseException] | tuple[type[BaseException], ...]) -> bool:
     """Whether ``error`` or anything it was raised from is of that kind: SDKs wrap what the transport raises."""
+    return cause_of(error, kind) is not None
+
+
+def cause_of(
+    error: BaseException | None, kind: type[BaseException] | tuple[type[BaseException], ...]
+) -> BaseException | None:
+    """``error``, or the first that it was raised from, of that kind."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         if isinstance(error, kind):
-            return True
+            return error
         seen.add(id(error))
         error = error.__cause__ or error.__context__
-    return False
+    return None
 
 
 def text_at(body: object, *path: str) -> str:

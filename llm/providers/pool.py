@@ -35,6 +35,8 @@ class PoolKey:
     api_key: str = field(repr=False)
     base_url: str
     connect_timeout: float
+    guard: str = ""
+    """What the client may connect to; see ``Credentials.guard``."""
 
 
 @dataclass
@@ -70,7 +72,7 @@ class ClientPool:
         entries = self._entries()
         entry = entries.get(key)
         if entry is None:
-            http = new_http_client(connect_timeout=key.connect_timeout)
+            http = new_http_client(connect_timeout=key.connect_timeout, guard=key.guard)
             entry = entries[key] = _Entry(build(http), http)
         entries.move_to_end(key)
         entry.uses += 1

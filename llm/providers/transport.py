@@ -1,4 +1,5 @@
-"""The HTTP client under every SDK: no proxies, no redirects, no compression, and a ceiling on what it takes in.
+"""The HTTP client under every SDK: no proxies, no redirects, no compression, and a ceiling on what it takes in. For a
+host that is not a vendor's, also a guard on what it connects to.
 
 A provider, or whatever answers in its name, must not be able to exhaust memory: a response is cut off at 32 MB, one
 line of an event stream at 4 MB (SDKs buffer up to the end of the line), an error body at 64 KB. Compressed bodies are
@@ -7,6 +8,7 @@ refused: we ask for ``identity``, and a small bomb would be unpacked before anyb
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import ssl
 from collections.abc import AsyncIterator
@@ -14,6 +16,7 @@ from contextvars import ContextVar
 
 import httpx2
 
+from llm import hosts
 from llm.providers.failures import ResponseTooLargeError
 
 MAX_RESPONSE_BYTES = 32 * 1024 * 1024
@@ -88,7 +91,9 @@ class BoundedTransport(httpx2.AsyncBaseTransport):
     tell an event from a stray byte.
     """
 
-    def __init__(self, *, connect_timeout: float) -> None:
+    def __init__(self, *, connect_timeout: float, guard: str = "") -> None:
+        self._guard = guard
+        self._connect_timeout = connect_timeout
         self._timeouts = {"connect": connect_timeout, "pool": connect_timeout, "write": 60.0, "read": None}
         # Admission bounds how many calls run at once; a second, hidden limit here would only turn into timeouts.
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=50, keepalive_expiry=30)
@@ -97,7 +102,8 @@ class BoundedTransport(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         request.extensions = {**request.extensions, "timeout": self._timeouts}
         request.headers["accept-encoding"] = "identity"
-        response = await self._inner.handle_async_request(request)
+        sent = await self._pinned(request) if self._guard else request
+        response = await self._inner.handle_async_request(sent)
         is_error = response.status_code >= 300
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in ("", "identity"):
@@ -117,14 +123,37 @@ class BoundedTransport(httpx2.AsyncBaseTransport):
         response.stream = body
         return response
 
+    async def _pinned(self, request: httpx2.Request) -> httpx2.Request:
+        """The same request to the address that its host has now, if that is allowed; host and TLS name stay the name.
+
+        The name is not looked up again for the connection: a second answer could be another one.
+        """
+        host, is_plain = request.url.raw_host.decode("ascii"), request.url.scheme != "https"
+        port = request.url.port or (80 if is_plain else 443)
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                address = await hosts.resolve(host, port, guard=self._guard, is_plain=is_plain)
+        except TimeoutError:
+            raise httpx2.ConnectTimeout("The name of the host was not resolved in time.") from None
+        except OSError:
+            raise httpx2.ConnectError("The name of the host can't be resolved.") from None
+        return httpx2.Request(
+            request.method,
+            request.url.copy_with(host=address),
+            headers=request.headers,
+            stream=request.stream,
+            extensions={**request.extensions, "sni_hostname": host},
+        )
+
     async def aclose(self) -> None:
         await self._inner.aclose()
 
 
-def new_http_client(*, connect_timeout: float) -> httpx2.AsyncClient:
-    """A client for one SDK client: each has its own, so that cookies never travel from one key to another."""
+def new_http_client(*, connect_timeout: float, guard: str = "") -> httpx2.AsyncClient:
+    """A client for one SDK client: each has its own, so that cookies never travel from one key to another, nor a
+    connection from one host's name to another's. ``guard``: see ``Credentials.guard``."""
     return httpx2.AsyncClient(
-        transport=BoundedTransport(connect_timeout=connect_timeout),
+        transport=BoundedTransport(connect_timeout=connect_timeout, guard=guard),
         trust_env=False,
         follow_redirects=False,
         timeout=None,

@@ -1,16 +1,23 @@
-"""Strict input: JSON as the standard has it, and no field that nobody reads."""
+"""Strict input: JSON as the standard has it, and no field or parameter that nobody reads."""
 
 from __future__ import annotations
 
 import json
 import math
+import re
+from decimal import Decimal
 from typing import Any
 
+from django.core.exceptions import ValidationError as ModelValidationError
 from django.db import models
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import exceptions, parsers, serializers
+
+from synapscale.common.money import UsdField, usd_text
 
 MAX_DEPTH = 100
 """Objects and lists within one another. A JSON schema of a tool has a dozen."""
+_AMOUNT = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?")
 
 
 class StrictJSONParser(parsers.JSONParser):
@@ -28,20 +35,48 @@ class StrictJSONParser(parsers.JSONParser):
             raise exceptions.ParseError(f"The body is not valid JSON: {error}") from None
         if not isinstance(data, dict):
             raise exceptions.ParseError("The body must be a JSON object.")
+        return self.accept(data)
+
+    def accept(self, data: dict[str, Any]) -> dict[str, Any]:
+        """``data``, if it can be stored and read again. Raises ParseError."""
         _check(data)
         return data
+
+
+class CleaningJSONParser(StrictJSONParser):
+    """The same, but text that could not be stored is made so that it can be.
+
+    For clients that send a whole conversation with every request: a tool's output with a NUL in it would otherwise have
+    every further request of an agent refused.
+    """
+
+    def accept(self, data: dict[str, Any]) -> dict[str, Any]:
+        _check(data, refuses_text=False)
+        cleaned: dict[str, Any] = _cleaned(data)
+        return cleaned
+
+
+def _cleaned(value: Any) -> Any:
+    """Without NUL, and with ``?`` for lone surrogates. Recursive: how deep it may be has been checked."""
+    if isinstance(value, str):
+        return value.replace("\x00", "").encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [_cleaned(part) for part in value]
+    if isinstance(value, dict):
+        return {_cleaned(name): _cleaned(part) for name, part in value.items()}
+    return value
 
 
 def _loads(raw: str) -> Any:
     return json.loads(raw, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_unique_keys)
 
 
-def _check(data: dict[str, Any]) -> None:
+def _check(data: dict[str, Any], *, refuses_text: bool = True) -> None:
     """Refuse what could not be stored or read again. Level by level: recursion would have a limit of its own."""
     level: list[Any] = [data]
     for _ in range(MAX_DEPTH):
         texts = [value for value in level if isinstance(value, str)]
-        if any("\x00" in text or not _is_unicode(text) for text in texts):
+        if refuses_text and any("\x00" in text or not _is_unicode(text) for text in texts):
             # PostgreSQL stores neither, and no client means them.
             raise exceptions.ParseError("Text may contain neither NUL nor lone surrogates.")
         inner = [value for value in level if isinstance(value, dict | list)]
@@ -77,6 +112,25 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
+class StrictQuery:
+    """Mixed into a view: query parameters it doesn't know are refused by name, not ignored.
+
+    A list knows its pages and its filters; whatever else there is knows none but ``query_parameters``.
+    """
+
+    query_parameters: tuple[str, ...] = ()
+
+    def initial(self, request: Any, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)  # type: ignore[misc]
+        known = {*self.query_parameters}
+        if getattr(self, "action", "") == "list":
+            pages, filters = self.paginator, getattr(self, "filterset_class", None)  # type: ignore[attr-defined]
+            known |= {pages.cursor_query_param, pages.page_size_query_param, *(filters.base_filters if filters else ())}
+        errors = {name: ["Unknown parameter."] for name in request.query_params if name not in known}
+        if errors:
+            raise serializers.ValidationError(errors)
+
+
 class StrictFields:
     """Mixed into a serializer: fields it doesn't know are refused by name, not ignored."""
 
@@ -105,6 +159,48 @@ class StrictIntegerField(serializers.IntegerField):
         return super().to_internal_value(data)
 
 
+@extend_schema_field({"type": "string", "pattern": r"^\d+(\.\d{1,12})?$", "examples": ["12.50"]})
+class StrictUsdField(serializers.Field):
+    """A positive amount as a decimal string, in and out: JSON numbers would lose digits."""
+
+    default_error_messages = {
+        "invalid": "Give an amount as a decimal string, like “12.50”.",
+        "min_value": "An amount here is more than 0.",
+    }
+
+    def to_internal_value(self, data: Any) -> Decimal:
+        if not isinstance(data, str) or not _AMOUNT.fullmatch(data):
+            self.fail("invalid")
+        try:
+            amount = UsdField().to_python(data)
+        except ModelValidationError as error:
+            raise serializers.ValidationError(error.messages) from None
+        if amount is None or amount <= 0:
+            self.fail("min_value")
+        return amount
+
+    def to_representation(self, value: Decimal) -> str:
+        return usd_text(value)
+
+
+class StrictCharField(serializers.CharField):
+    """A JSON string, and no number that could be written as one."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class StrictBooleanField(serializers.BooleanField):
+    """``true`` or ``false``: neither ``1`` nor ``"yes"``, which a form would send."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
 class StrictModelSerializer(StrictFields, serializers.ModelSerializer[Any]):
     """A model serializer that refuses what it doesn't know, and saves only what was sent.
 
@@ -114,6 +210,9 @@ class StrictModelSerializer(StrictFields, serializers.ModelSerializer[Any]):
 
     serializer_field_mapping = {
         **serializers.ModelSerializer.serializer_field_mapping,
+        models.BooleanField: StrictBooleanField,
+        models.CharField: StrictCharField,
+        models.TextField: StrictCharField,
         models.PositiveIntegerField: StrictIntegerField,
         models.PositiveSmallIntegerField: StrictIntegerField,
     }

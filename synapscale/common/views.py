@@ -36,7 +36,14 @@ class AsyncActionsMixin:
         work = asyncio.create_task(self._dispatch(request, *args, **kwargs))
         _unfinished.add(work)
         work.add_done_callback(_unfinished.discard)
-        return await asyncio.shield(work)
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            self.client_gone()
+            raise
+
+    def client_gone(self) -> None:
+        """The client has gone away before its response began; the work goes on."""
 
     async def _dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         view: Any = self

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -184,7 +185,7 @@ def test_what_the_rate_limits_gave_stays_taken_until_the_end(
 ) -> None:
     """The tokens taken for the call are settled with the answer, not given back with the first failure."""
     given: list[int] = []
-    monkeypatch.setattr(ratelimits, "take", lambda **_: [ratelimits.RateState()])
+    monkeypatch.setattr(ratelimits, "take", lambda **_: [ratelimits.RateState("token", "tokens", 9, 9, timedelta(0))])
     monkeypatch.setattr(metering.ratelimits, "give_back", lambda *, tokens, **_: given.append(tokens))
     first = ask(alice, falling)
     assert first.answer.call["terms"]["rate_tokens"] == 110  # 10 of prompt by estimate, 100 of answer

@@ -286,39 +286,3 @@ def test_estimates_count_bytes(text: str) -> None:
 def test_estimates_take_any_text() -> None:
     assert pricing.worst_case_tokens("\ud800") == 2
     assert pricing.estimate_tokens("") == pricing.worst_case_tokens("") == 0
-
-
-@pytest.mark.parametrize(
-    ("provider", "size", "tokens"),
-    [
-        ("openai", (1024, 1024), 2520),  # a small older model's 2.46 x 1,024 patches
-        ("openai", (4032, 3024), 14364),  # as measured at GPT-6
-        ("anthropic", (1092, 1092), 1590),  # the example in Anthropic's documentation
-        ("anthropic", (1920, 1080), 2765),
-        ("anthropic", (8000, 8000), 4784),
-        ("google", (256, 256), 1120),
-        ("google", (4032, 3024), 6192),
-        ("grok", (448, 448), 512),
-        ("grok", (4000, 4000), 1792),
-        ("llama", (560, 560), 1601),
-        ("llama", (561, 560), 3202),
-        ("llama", (4000, 4000), 6404),
-    ],
-)
-def test_image_tokens(provider: str, size: tuple[int, int], tokens: int) -> None:
-    assert pricing.image_tokens(provider, *size) == tokens
-
-
-@given(st.sampled_from(["openai", "anthropic", "google", "grok", "llama"]), st.integers(1, 9000), st.integers(1, 9000))
-def test_image_tokens_do_not_depend_on_the_orientation_and_never_shrink(provider: str, width: int, height: int) -> None:
-    needed = pricing.image_tokens(provider, width, height)
-    assert needed == pricing.image_tokens(provider, height, width) > 0
-    assert pricing.image_tokens(provider, width + 1, height) >= needed
-
-
-def test_an_image_without_a_known_price_is_refused() -> None:
-    for provider in ("deepseek", "demo"):
-        with pytest.raises(ValueError, match="no known price"):
-            pricing.image_tokens(provider, 10, 10)
-    with pytest.raises(ValueError, match="one pixel"):
-        pricing.image_tokens("openai", 0, 10)

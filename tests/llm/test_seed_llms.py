@@ -17,8 +17,8 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from llm.catalogue import CatalogueError, SeedReport, seed
+from llm.images import image_tokens
 from llm.models import LLM, LLMPrice, ProviderName
-from llm.pricing import image_tokens
 
 pytestmark = pytest.mark.django_db
 
@@ -268,7 +268,7 @@ def test_every_seeded_llm_is_fit_for_use() -> None:
     run_command("--file", str(FIXTURES / "demo_llm.json"))
     llms = list(LLM.objects.active())
     providers = [llm.provider for llm in llms]
-    expected = {"openai": 4, "anthropic": 3, "google": 2, "grok": 1, "deepseek": 1, "llama": 1, "demo": 1}
+    expected = {"openai": 4, "anthropic": 3, "google": 2, "grok": 1, "deepseek": 1, "llama": 1, "private": 0, "demo": 1}
     assert {provider: providers.count(provider) for provider in ProviderName.values} == expected
     for llm in llms:
         assert llm.supports_streaming, llm

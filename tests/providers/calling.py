@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from llm.errors import ProviderError
 from llm.providers import Timeouts, adapter_for
 from llm.providers.pool import POOL
-from llm.types import CallRequest, CallResult, ChatMessage, Credentials, StreamEvent, TextDelta, UsageSeen
+from llm.types import (
+    CallRequest,
+    CallResult,
+    ChatMessage,
+    Credentials,
+    StreamEvent,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+    UsageSeen,
+)
 from tests.providers.standins import StandIn
 
 KEY = "sk-canary-0123456789abcdef"
 FAMILIES = ("openai", "anthropic", "google")
+T = TypeVar("T")
 
 
 def request(content: str = "Hi", **fields: Any) -> CallRequest:
@@ -26,18 +37,38 @@ def credentials(server: StandIn, provider: str) -> Credentials:
     return Credentials(provider, KEY, server.base_url(provider))
 
 
-def complete(
-    server: StandIn, provider: str, call: CallRequest | None = None, *, timeouts: Timeouts | None = None
-) -> CallResult:
-    async def run() -> CallResult:
+def run(call: Awaitable[T]) -> T:
+    async def closing() -> T:
         try:
-            return await adapter_for(provider, timeouts=timeouts).complete(
-                call or request(), credentials(server, provider)
-            )
+            return await call
         finally:
             await POOL.aclose()
 
-    return asyncio.run(run())
+    return asyncio.run(closing())
+
+
+def complete(
+    server: StandIn, provider: str, call: CallRequest | None = None, *, timeouts: Timeouts | None = None
+) -> CallResult:
+    adapter = adapter_for(provider, timeouts=timeouts)
+    return run(adapter.complete(call or request(), credentials(server, provider)))
+
+
+def body_of(server: StandIn, provider: str, call: CallRequest | None = None, **fields: Any) -> dict[str, Any]:
+    """The body that arrives at the provider for a request."""
+    complete(server, provider, call or request(**fields))
+    return server.requests[-1].body
+
+
+def count_tokens(
+    server: StandIn, provider: str, call: CallRequest | None = None, *, timeouts: Timeouts | None = None
+) -> int | None:
+    adapter = adapter_for(provider, timeouts=timeouts)
+    return run(adapter.count_tokens(call or request(), credentials(server, provider)))
+
+
+def list_models(server: StandIn, provider: str, *, timeouts: Timeouts | None = None) -> list[str]:
+    return run(adapter_for(provider, timeouts=timeouts).list_models(credentials(server, provider)))
 
 
 async def until(is_so: Callable[[], bool]) -> None:
@@ -61,6 +92,14 @@ class Streamed:
         return [event.text for event in self.events if isinstance(event, TextDelta)]
 
     @property
+    def thoughts(self) -> list[ThinkingDelta]:
+        return [event for event in self.events if isinstance(event, ThinkingDelta)]
+
+    @property
+    def calls(self) -> list[ToolCallDelta]:
+        return [event for event in self.events if isinstance(event, ToolCallDelta)]
+
+    @property
     def seen(self) -> list[UsageSeen]:
         return [event for event in self.events if isinstance(event, UsageSeen)]
 
@@ -75,7 +114,7 @@ class Streamed:
 def stream(
     server: StandIn, provider: str, call: CallRequest | None = None, *, timeouts: Timeouts | None = None
 ) -> Streamed:
-    async def run() -> Streamed:
+    async def listen() -> Streamed:
         streamed = Streamed()
         events = adapter_for(provider, timeouts=timeouts).stream(call or request(), credentials(server, provider))
         try:
@@ -84,8 +123,6 @@ def stream(
                     streamed.events.append(event)
         except ProviderError as error:
             streamed.error = error
-        finally:
-            await POOL.aclose()
         return streamed
 
-    return asyncio.run(run())
+    return run(listen())

@@ -22,7 +22,7 @@ class Recorded:
     key: str
     """The API key, from whichever header carried it."""
     usage: dict[str, int] = field(default_factory=dict)
-    """The usage of the scripted answer: what this provider would bill."""
+    """The usage of the scripted answer: what this provider would bill. Counts and lists cost nothing."""
     is_finished: bool = False
     """Whether the answer was sent to its end."""
 

@@ -1,9 +1,10 @@
 """Stand-ins for the model providers: a small HTTP server that speaks their wire formats and misbehaves on demand.
 
-Three endpoints, told apart by path: OpenAI's ``/v1/chat/completions`` (also Grok, DeepSeek, Llama), Anthropic's
-``/v1/messages`` and Gemini's ``/v1beta/models/{model}:generateContent`` and ``:streamGenerateContent``. It is written
-on bare sockets because half of what it must do (a TCP reset in mid-stream, one byte at a time, a body that lies about
-its encoding) is what a web framework keeps its users from doing.
+Three families of endpoints, told apart by path: OpenAI's ``/v1/chat/completions`` (also Grok, DeepSeek, Llama),
+Anthropic's ``/v1/messages`` and ``/v1/messages/count_tokens``, Gemini's ``/v1beta/models/{model}:generateContent``,
+``:streamGenerateContent`` and ``:countTokens``, and each one's list of models. It is written on bare sockets because
+half of what it must do (a TCP reset in mid-stream, one byte at a time, a body that lies about its encoding) is what a
+web framework keeps its users from doing.
 
 In a test::
 
@@ -24,9 +25,11 @@ import asyncio
 import functools
 import gzip
 import json
+import ssl
 import threading
 from collections import deque
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from tests.providers.sockets import (
     Recorded,
@@ -39,7 +42,7 @@ from tests.providers.sockets import (
     until_gone,
     write_chunk,
 )
-from tests.providers.wire import RENDER, STREAM, Behaviour, error_body, error_event
+from tests.providers.wire import COUNT, MODELS, RENDER, STREAM, Behaviour, error_body, error_event
 
 HUGE_LINE_BYTES = 50 * 1024 * 1024
 
@@ -71,7 +74,7 @@ def fault(kind: str, *, after: int = 0, **fields: Any) -> Behaviour:
 class StandIn:
     """The server. ``start()`` runs it in a thread; all methods may be called from the test's thread."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, *, tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[Recorded] = []
         self.default = Behaviour()
         self.answering = 0
@@ -80,6 +83,7 @@ class StandIn:
         """The largest ``answering`` since the last reset."""
         self._queue: deque[Behaviour] = deque()
         self._port = port
+        self._tls = tls
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._stop: asyncio.Event | None = None
@@ -89,7 +93,11 @@ class StandIn:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._port}"
+
+    @property
+    def port(self) -> int:
+        return self._port
 
     @property
     def openai_url(self) -> str:
@@ -152,7 +160,9 @@ class StandIn:
             tasks.add(task)
             task.add_done_callback(tasks.discard)
 
-        server = await asyncio.start_server(connected, "127.0.0.1", self._port, backlog=1024, limit=64 * 1024 * 1024)
+        server = await asyncio.start_server(
+            connected, "127.0.0.1", self._port, backlog=1024, limit=64 * 1024 * 1024, ssl=self._tls
+        )
         self._port = server.sockets[0].getsockname()[1]
         self._is_up.set()
         await self._stop.wait()
@@ -176,15 +186,15 @@ class StandIn:
         """Answer one request; False when the connection is spent."""
         if request.path.startswith("/__"):
             return await self._control(request, writer)
-        vendor = _vendor(request.path)
-        if vendor is None:
+        vendor, job = _endpoint(request)
+        if not vendor:
             return await send_json(writer, 404, {"error": {"message": "no such endpoint"}})
         behaviour = self._queue.popleft() if self._queue else self.default
-        request.usage = dict(behaviour.usage)
+        request.usage = dict(behaviour.usage) if job in ("answer", "stream") else {}
         self.requests.append(request)
         self.answering += 1
         self.most_at_once = max(self.most_at_once, self.answering)
-        answering = asyncio.ensure_future(self._answer(vendor, behaviour, request, writer))
+        answering = asyncio.ensure_future(self._answer(vendor, job, behaviour, request, writer))
         gone = asyncio.ensure_future(until_gone(reader))
         try:
             await asyncio.wait({answering, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -194,7 +204,9 @@ class StandIn:
             answering.cancel()
             gone.cancel()
 
-    async def _answer(self, vendor: str, behaviour: Behaviour, request: Recorded, writer: asyncio.StreamWriter) -> bool:
+    async def _answer(
+        self, vendor: str, job: str, behaviour: Behaviour, request: Recorded, writer: asyncio.StreamWriter
+    ) -> bool:
         if behaviour.wait:
             await asyncio.sleep(behaviour.wait)
         if behaviour.fault == "hang":
@@ -203,18 +215,16 @@ class StandIn:
         if behaviour.status != 200:
             body = json.loads(json.dumps(behaviour.error or {}).replace("{key}", request.key))
             return await send_json(writer, behaviour.status, body, headers)
-        is_stream = ":streamGenerateContent" in request.path or request.body.get("stream") is True
-        if is_stream:
+        if job == "stream":
             is_alive = await self._stream(vendor, behaviour, request, writer, headers)
         else:
-            is_alive = await self._plain(vendor, behaviour, writer, headers)
+            is_alive = await self._plain(_document(vendor, job, behaviour, request), behaviour, writer, headers)
         request.is_finished = is_alive
         return is_alive
 
     async def _plain(
-        self, vendor: str, behaviour: Behaviour, writer: asyncio.StreamWriter, headers: dict[str, str]
+        self, document: bytes, behaviour: Behaviour, writer: asyncio.StreamWriter, headers: dict[str, str]
     ) -> bool:
-        document = json.dumps(RENDER[vendor](behaviour)).encode()
         match behaviour.fault:
             case "gzip_bomb":
                 document, headers = gzip_bomb(), {**headers, "content-encoding": "gzip"}
@@ -313,15 +323,33 @@ class StandIn:
         return await send_json(writer, 404, {})
 
 
-def _vendor(path: str) -> str | None:
-    path = path.split("?")[0]
+def _endpoint(request: Recorded) -> tuple[str, str]:
+    """Whose endpoint it is, and whether it is to ``answer``, ``stream``, ``count`` or list the ``models``."""
+    path = request.path.split("?")[0]
+    job = "stream" if ":streamGenerateContent" in path or request.body.get("stream") is True else "answer"
     if path.endswith("/chat/completions"):
-        return "openai"
+        return "openai", job
     if path.endswith("/messages"):
-        return "anthropic"
+        return "anthropic", job
     if path.endswith((":generateContent", ":streamGenerateContent")):
-        return "google"
-    return None
+        return "google", job
+    if path.endswith("/messages/count_tokens"):
+        return "anthropic", "count"
+    if path.endswith(":countTokens"):
+        return "google", "count"
+    if path.endswith("/v1beta/models"):
+        return "google", "models"
+    if path.endswith("/models"):
+        return "anthropic" if "anthropic-version" in request.headers else "openai", "models"
+    return "", ""
+
+
+def _document(vendor: str, job: str, behaviour: Behaviour, request: Recorded) -> bytes:
+    if job == "count":
+        return json.dumps(COUNT[vendor](behaviour)).encode()
+    if job == "models":
+        return json.dumps(MODELS[vendor](behaviour, dict(parse_qsl(urlsplit(request.path).query)))).encode()
+    return json.dumps(RENDER[vendor](behaviour)).encode()
 
 
 async def run(port: int) -> None:

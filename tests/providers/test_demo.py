@@ -11,7 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm.providers.demo import DemoProvider, demo_answer, example
-from llm.types import CallRequest, CallResult, ChatMessage, Credentials, Image, StreamEvent, TextDelta, ToolCall, Usage
+from llm.types import (
+    CallRequest,
+    CallResult,
+    ChatMessage,
+    Credentials,
+    Image,
+    StreamEvent,
+    TextDelta,
+    TextPart,
+    Thinking,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
 from tests.providers.calling import request
 
 NOBODY = Credentials("demo", "")
@@ -82,6 +95,69 @@ def test_it_calls_a_tool_when_it_must() -> None:
     assert demo_answer(request(messages=answered, tools=(WEATHER,), tool_choice="required")).tool_calls == ()
 
 
+def test_a_call_is_streamed_in_pieces() -> None:
+    call = request(tools=(WEATHER,), tool_choice="required")
+    assert streamed(call) == [
+        ToolCallDelta(0, id="call_demo_1", name="weather"),
+        ToolCallDelta(0, '{"city":'),
+        ToolCallDelta(0, ' "demo"}'),
+        demo_answer(call),
+    ]
+
+
+def test_it_tells_a_failed_tool_from_one_that_answered() -> None:
+    turns = (*request().messages, ChatMessage("tool", "no such city", tool_call_id="1", is_error=True))
+    assert demo_answer(request(messages=turns)).text.endswith("The tool failed: no such city")
+
+
+def test_it_answers_with_a_json_object() -> None:
+    text = demo_answer(request("Łódź", json_object=True)).text
+    assert text == '{"answer": "This is the demo provider: no model was called. You wrote: Łódź"}'
+
+
+def test_it_stops_where_it_is_told_to() -> None:
+    result = demo_answer(request("Hi", stop=("model", "provider", "nowhere", "")))
+    assert (result.text, result.finish_reason, result.stop_sequence) == ("This is the demo ", "stop", "provider")
+    result = demo_answer(request("Hi", stop=("provider",), max_tokens=2))
+    assert (result.text, result.finish_reason, result.stop_sequence) == ("This is ", "length", "")
+    assert demo_answer(request("Hi", stop=("nowhere",))) == demo_answer(request("Hi"))
+
+
+def test_what_it_takes_no_notice_of_changes_nothing() -> None:
+    """It reads a conversation as it is, in whichever form, and does not think."""
+    parts = ChatMessage.of_parts("user", [TextPart("Hi", cache="5m")], cache="1h")
+    plain = request("Hi", system="Be brief.")
+    fancy = request(
+        messages=(parts,),
+        system="Be brief.",
+        system_parts=(TextPart("Be brief.", cache="1h"),),
+        top_p=0.5,
+        top_k=3,
+        seed=1,
+        frequency_penalty=1.0,
+        presence_penalty=1.0,
+        is_reasoning=True,
+        reasoning_effort="high",
+        thinking="enabled",
+        thinking_budget=2000,
+        shows_thinking=True,
+        verbosity="low",
+        parallel_tool_calls=False,
+    )
+    assert streamed(fancy) == streamed(plain)
+    turns = (*plain.messages, ChatMessage("assistant", "Hi.", thinking=(Thinking("Hm, long thoughts", "c2ln"),)))
+    without = (*plain.messages, ChatMessage("assistant", "Hi."))
+    assert demo_answer(request(messages=turns)) == demo_answer(request(messages=without))
+
+
+def test_it_counts_and_lists() -> None:
+    call = request("12345678", system="1234", tools=(WEATHER,))
+    usage = demo_answer(call).usage
+    assert usage is not None
+    assert asyncio.run(DemoProvider().count_tokens(call, NOBODY)) == usage.total_input
+    assert asyncio.run(DemoProvider().list_models(NOBODY)) == ["demo-1"]
+
+
 @pytest.mark.parametrize(
     "schema",
     [
@@ -97,9 +173,9 @@ def test_structured_output_satisfies_the_schema(schema: dict[str, Any]) -> None:
     jsonschema.validate(example(schema), schema)
 
 
-@given(content=st.text(max_size=300), max_tokens=st.integers(1, 80))
-def test_the_stream_adds_up_to_the_plain_answer(content: str, max_tokens: int) -> None:
-    call = request(content, max_tokens=max_tokens)
+@given(content=st.text(max_size=300), max_tokens=st.integers(1, 80), stop=st.lists(st.text(max_size=3), max_size=2))
+def test_the_stream_adds_up_to_the_plain_answer(content: str, max_tokens: int, stop: list[str]) -> None:
+    call = request(content, max_tokens=max_tokens, stop=tuple(stop))
     plain = demo_answer(call)
     events = streamed(call)
     assert "".join(event.text for event in events if isinstance(event, TextDelta)) == plain.text
@@ -107,3 +183,8 @@ def test_the_stream_adds_up_to_the_plain_answer(content: str, max_tokens: int) -
     assert plain.usage is not None
     assert plain.usage.output <= max_tokens
     assert len(plain.text.encode()) <= 4 * max_tokens
+
+
+def test_a_list_made_up_for_a_schema_stays_short() -> None:
+    assert example({"type": "array", "items": {"type": "string"}, "minItems": 20_000_000}) == ["demo"] * 100
+    assert example({"type": "array", "minItems": "many"}) == []

@@ -17,7 +17,8 @@ from llm.errors import (
     ProviderRequestRefused,
     ProviderUnavailable,
 )
-from llm.types import CallResult, ChatMessage, Image, TextDelta, ToolCall, Usage, UsageSeen
+from llm.providers.google import _retry_delay
+from llm.types import CallResult, ChatMessage, Image, TextDelta, ToolCall, ToolCallDelta, Usage, UsageSeen
 from tests.providers.calling import KEY, complete, request, stream
 from tests.providers.standins import StandIn, answer, refusal
 
@@ -103,7 +104,10 @@ def test_tool_call_round_trip_keeps_the_thought_signature(provider: StandIn) -> 
     )
     plain = complete(provider, "google", request(tools=(WEATHER,)))
     assert (plain.finish_reason, plain.tool_calls) == ("tool_calls", expected)
-    assert stream(provider, "google", request(tools=(WEATHER,))).result.tool_calls == expected
+    streamed = stream(provider, "google", request(tools=(WEATHER,)))
+    assert streamed.result.tool_calls == expected
+    pieces = [event for event in streamed.events if isinstance(event, ToolCallDelta)]
+    assert [(piece.index, piece.signature) for piece in pieces] == [(0, SIGNATURE), (1, "")]
     assert provider.requests[0].body["tools"] == [
         {
             "functionDeclarations": [
@@ -260,3 +264,8 @@ def test_the_environment_changes_nothing(provider: StandIn, monkeypatch: pytest.
     assert complete(provider, "google").finish_reason == "stop"
     assert provider.requests[0].key == KEY
     assert provider.requests[0].path == "/v1beta/models/model-1:generateContent"
+
+
+@pytest.mark.parametrize(("delay", "seconds"), [("37s", 37.0), ("0.5s", 0.5), ("9" * 400 + "s", None), ("soon", None)])
+def test_how_long_to_wait_as_google_says_it(delay: str, seconds: float | None) -> None:
+    assert _retry_delay({"error": {"details": [{"retryDelay": delay}]}}) == seconds

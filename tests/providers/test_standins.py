@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from llm.types import Usage
-from tests.providers.calling import KEY, complete, stream
+from llm.types import Thinking, ToolCall, Usage
+from tests.providers.calling import KEY, complete, count_tokens, list_models, stream
 from tests.providers.standins import StandIn, answer, refusal
 
 
@@ -56,6 +56,31 @@ def test_it_is_scripted_and_asked_over_http(remote: Remote) -> None:
     ]
     remote.call("/__reset__", {})
     assert remote.call("/__requests__") == {"requests": []}
+
+
+def test_all_that_it_can_do_crosses_to_another_process(remote: Remote) -> None:
+    scripted = answer(
+        "So.",
+        reasoning_chunks=["Hm", "."],
+        redacted="cipher",
+        signature="s",
+        stop_sequence="END",
+        finish_reason="stop_sequence",
+        tool_calls=[{"id": "c", "name": "f", "arguments": "{}", "pieces": ["{", "}"]}],
+        prompt_tokens=9,
+        models=["m"],
+    )
+    remote.call("/__script__", {"default": scripted.as_json()})
+    result = stream(remote, "anthropic").result
+    assert result.thinking == (Thinking("Hm.", "s"), Thinking("", redacted="cipher"))
+    assert (result.tool_calls, result.stop_sequence) == ((ToolCall("c", "f", "{}"),), "END")
+    assert (count_tokens(remote, "anthropic"), list_models(remote, "google")) == (9, ["m"])
+    requests = remote.call("/__requests__")["requests"]
+    assert [(r["method"], r["path"].partition("?")[0], r["usage"]) for r in requests] == [
+        ("POST", "/v1/messages", {"input": 10, "output": 5}),
+        ("POST", "/v1/messages/count_tokens", {}),
+        ("GET", "/v1beta/models", {}),
+    ]
 
 
 def test_refusals_come_in_the_vendors_shape() -> None:

@@ -8,10 +8,13 @@ from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.urls import URLPattern, path
 from django.utils import timezone
 
-from llm.models import LLM, LLMPrice, PriceConflict, ProviderConnection
+from llm import discovery
+from llm.admin.discovery import llama_models_url, may_import, models_page
+from llm.models import LLM, LLMPrice, PriceConflict, ProviderName
 from synapscale.common.admin import OperatorAdmin, OperatorForm, ViewOnlyInline
 
 RATES = (
@@ -29,15 +32,52 @@ class PriceHistoryInline(ViewOnlyInline):
         return super().get_queryset(request).select_related("llm").order_by("-effective_from")
 
 
+class LLMForm(OperatorForm):
+    """A model of a private host names its host; one of a vendor has none."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        provider: Any = self.fields.get("provider")
+        if provider is None:  # a page for reading
+            return
+        if self._has_connection():
+            provider.required = False
+            provider.help_text = "Of a model of a private host always “Private host”; may be left empty."
+        else:
+            provider.choices = [choice for choice in provider.choices if choice[0] != ProviderName.PRIVATE]
+
+    def _has_connection(self) -> bool:
+        if self.is_bound:
+            return bool(self.data.get(self.add_prefix("connection")))
+        return bool(self.initial.get("connection"))
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        connection = cleaned.get("connection")
+        if connection is None:
+            return cleaned
+        if cleaned.get("provider") not in ("", ProviderName.PRIVATE):
+            self.add_error("provider", "A model with a connection is one of a private host: leave this empty.")
+        cleaned["provider"] = ProviderName.PRIVATE
+        prefix = discovery.name_of(connection, "")
+        name = cleaned.get("name", "")
+        if name and not (name.startswith(prefix) and discovery.is_model_id(name.removeprefix(prefix))):
+            self.add_error("name", f"The name of a model of this host is “{prefix}” and its id there.")
+        return self.cleaned_data
+
+
 @admin.register(LLM)
 class LLMAdmin(OperatorAdmin):
     """The catalogue. A model is retired, never deleted: messages and prices name it."""
 
+    form = LLMForm
     list_display = (
-        "display_name", "provider", "name", "context_window", "max_output_tokens", "supports_streaming",
+        "display_name", "provider", "name", "connection", "context_window", "max_output_tokens", "supports_streaming",
         "supports_vision", "is_active",
     )  # fmt: skip
     list_filter = ("provider", "is_active", "supports_vision", "supports_function_calling", "supports_reasoning")
+    list_select_related = ("connection",)
+    autocomplete_fields = ("connection",)
     search_fields = ("name__icontains", "display_name__icontains")
     search_help_text = "An id or part of a name."
     ordering: ClassVar[tuple[str, ...]] = ("provider", "name", "id")
@@ -45,10 +85,22 @@ class LLMAdmin(OperatorAdmin):
     inlines = (PriceHistoryInline,)
     actions = ("activate", "retire")
     add_fields = fields = (
-        "provider", "name", "display_name", "version", "context_window", "max_output_tokens", "supports_streaming",
+        "provider", "connection", "name", "display_name", "version", "context_window", "max_output_tokens", "supports_streaming",
         "supports_function_calling", "supports_vision", "supports_structured_output", "supports_reasoning",
         "supports_prompt_caching", "is_active", "metadata",
     )  # fmt: skip
+
+    def get_urls(self) -> list[URLPattern]:
+        page = self.admin_site.admin_view(self.llama_view)
+        return [path("llama/models/", page, name="llm_llm_llama"), *super().get_urls()]
+
+    def llama_view(self, request: HttpRequest) -> HttpResponseBase:
+        """What the host at ``LLAMA_BASE_URL`` offers."""
+        return models_page(self, request, "llama", title="Models of the Llama host")
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        context = {"models_url": llama_models_url() if may_import(request) else "", **(extra_context or {})}
+        return super().changelist_view(request, context)
 
     @admin.action(description="Activate selected LLMs", permissions=["change"])
     def activate(self, request: HttpRequest, llms: QuerySet[LLM]) -> None:
@@ -63,20 +115,6 @@ class LLMAdmin(OperatorAdmin):
         word = "Activated" if to else "Retired"
         LogEntry.objects.log_actions(str(request.user.pk), chosen, CHANGE, change_message=f"{word}.")
         messages.success(request, f"{word}: {chosen.update(is_active=to)}.")
-
-
-@admin.register(ProviderConnection)
-class ProviderConnectionAdmin(OperatorAdmin):
-    """Hosts that speak OpenAI's protocol. What is entered here is what the server may connect to, besides the vendors."""
-
-    list_display = ("slug", "name", "base_url", "allows_private_addresses", "is_active", "updated_at")
-    list_filter = ("is_active", "allows_private_addresses", "created_at")
-    search_fields = ("slug__istartswith", "name__istartswith")
-    search_help_text = "An id, or the beginning of a slug or a name."
-    readonly_fields = ("hint", "created_at", "updated_at")
-    fixed_fields = ("slug",)
-    add_fields = ("slug", "name", "base_url", "allows_private_addresses", "is_active")
-    fields = (*add_fields, "hint", "created_at", "updated_at")
 
 
 class LLMPriceForm(OperatorForm):
