@@ -238,12 +238,19 @@ _SQL: list[tuple[str, str, str]] = [
 ]
 
 
-def audit() -> list[Finding]:
-    """Check every invariant on one snapshot. Reads every workspace; changes nothing."""
+QUICK = frozenset({"held", "overdraft", "last_event", "hold_lease"})
+"""Those that look at wallets and open holds: as fast after years as on the first day."""
+
+
+def audit(*, is_quick: bool = False) -> list[Finding]:
+    """Check every invariant, or the ``QUICK`` ones, on one snapshot. Reads every workspace; changes nothing."""
     findings = []
     with fleet_wide(), _snapshot():
         for name, rule, sql in _SQL:
-            findings.append(_finding(name, rule, _rows(sql.format(grace=_grace()))))
+            if name in QUICK or not is_quick:
+                findings.append(_finding(name, rule, _rows(sql.format(grace=_grace()))))
+        if is_quick:
+            return findings
         findings.append(_finding("recomputed", "every cost is tokens times its frozen price", _wrong_costs()))
     return findings
 

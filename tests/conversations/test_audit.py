@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.apps import apps
@@ -376,6 +377,20 @@ def test_clean_books_exit_with_nothing(books: Conversation) -> None:
     told = json.loads(out.getvalue())
     assert told["clean"] is True
     assert told["findings"] == [asdict(finding) for finding in audit.audit()]
+
+
+def test_a_quick_audit_looks_at_what_does_not_grow_with_history(
+    books: Conversation, django_assert_num_queries: Any
+) -> None:
+    """It is part of every start. What it looks at is still found, and only that."""
+    snapshot = 3 if connection.vendor == "postgresql" else 2
+    with django_assert_num_queries(len(audit.QUICK) + snapshot):
+        assert {finding.name for finding in audit.audit(is_quick=True)} == audit.QUICK
+    with unguarded():
+        run(f"UPDATE wallets SET held = held + 1, balance = balance + 1 WHERE {OF_ACME}")
+        quick = {finding.name for finding in audit.audit(is_quick=True) if not finding.holds}
+        assert quick == {"held", "last_event"}
+        assert quick | {"balance"} == set(broken())
 
 
 def test_an_empty_database_is_clean(db: None) -> None:
