@@ -110,14 +110,22 @@ def credit(
 
 
 def adjust(
-    *, workspace: Workspace, amount: Decimal, reference: str, description: str, actor: User | None
+    *,
+    workspace: Workspace,
+    amount: Decimal,
+    reference: str,
+    description: str,
+    actor: User | None,
+    original: BillingEvent | None = None,
 ) -> tuple[BillingEvent, bool]:
-    """Correct a balance by a signed ``amount`` (USD). A reason is required."""
+    """Correct a balance by a signed ``amount`` (USD). A reason is required; ``original`` is the movement that was wrong."""
     amount = _amount(amount)
     if amount == 0 or abs(amount) > MAX_CREDIT:
         raise Unprocessable("An adjustment is not 0 and at most 1,000,000 USD.", code="invalid_amount")
     if not description.strip():
         raise Unprocessable("An adjustment needs a reason.", code="reason_required")
+    if original is not None and original.workspace_id != workspace.pk:
+        raise Unprocessable("The original is a movement of another wallet.", code="foreign_original")
     return _post_once(
         workspace=workspace,
         amount=amount,
@@ -125,6 +133,8 @@ def adjust(
         reference=reference,
         description=description,
         actor=actor,
+        original=original,
+        user=original.user if original else None,
     )
 
 

@@ -1,7 +1,7 @@
 """Spending limits of access tokens: what a token's calls may cost in a day, a week, a month, or altogether.
 
 The same pattern as the wallet's: the worst case is reserved before a call and what it cost is counted after it, here on
-a row of the token's own, locked after the hold and before the wallet.
+a row of the token's own, locked after the hold and before the wallet. A call counts in the period in which it ends.
 """
 
 from __future__ import annotations
@@ -32,14 +32,20 @@ def left(access_token: AccessToken | None, *, at: datetime) -> Decimal | None:
     """What calls of the token may still reserve, in USD, never below zero; None when it has no limit."""
     if access_token is None or access_token.spend_limit_usd is None:
         return None
-    row = TokenSpend.objects.filter(workspace_id=access_token.workspace_id, access_token=access_token).first()
+    row = _row(access_token)
     taken = ZERO if row is None else _spent(row, access_token, at=at) + row.held
     return max(access_token.spend_limit_usd - taken, ZERO)
 
 
+def reserved(access_token: AccessToken) -> Decimal:
+    """What calls of the token under way reserve of its limit, in USD."""
+    row = _row(access_token)
+    return ZERO if row is None else row.held
+
+
 def spent(access_token: AccessToken, *, at: datetime) -> Decimal:
     """What calls of a token with a limit have cost in its present period, in USD."""
-    row = TokenSpend.objects.filter(workspace_id=access_token.workspace_id, access_token=access_token).first()
+    row = _row(access_token)
     return ZERO if row is None else _spent(row, access_token, at=at)
 
 
@@ -65,6 +71,19 @@ def settle(hold: Hold, *, charged: Decimal, at: datetime) -> None:
     row.save(update_fields=["period_start", "spent", "held"])
 
 
+def carry_over(*, old: AccessToken, new: AccessToken) -> None:
+    """Let ``new``, which takes the place of ``old``, begin with what that one has spent in the present period."""
+    row = _row(old)
+    if row is not None:
+        TokenSpend.objects.create(
+            workspace_id=new.workspace_id, access_token=new, period_start=row.period_start, spent=row.spent
+        )
+
+
+def _row(access_token: AccessToken) -> TokenSpend | None:
+    return TokenSpend.objects.filter(workspace_id=access_token.workspace_id, access_token=access_token).first()
+
+
 def _locked(access_token: AccessToken) -> TokenSpend:
     rows = TokenSpend.objects.filter(workspace_id=access_token.workspace_id, access_token=access_token)
     TokenSpend.objects.get_or_create(workspace_id=access_token.workspace_id, access_token=access_token)
@@ -72,9 +91,23 @@ def _locked(access_token: AccessToken) -> TokenSpend:
 
 
 def _begin_period(row: TokenSpend, access_token: AccessToken, *, at: datetime) -> None:
-    row.spent = _spent(row, access_token, at=at)
-    row.period_start = period_start(access_token.spend_period, at=at)
+    """Begin the token's present period, unless it has begun: then ``spent`` is of it already."""
+    start = period_start(access_token.spend_period, at=at)
+    if start is None:
+        row.period_start = None
+    elif _has_ended(row, start):
+        row.spent, row.period_start = ZERO, start
 
 
 def _spent(row: TokenSpend, access_token: AccessToken, *, at: datetime) -> Decimal:
-    return row.spent if row.period_start == period_start(access_token.spend_period, at=at) else ZERO
+    start = period_start(access_token.spend_period, at=at)
+    return ZERO if start is not None and _has_ended(row, start) else row.spent
+
+
+def _has_ended(row: TokenSpend, start: date) -> bool:
+    """Whether the period that ``row.spent`` is of lies before the one that began on ``start``.
+
+    Never the other way round: who took the time just before midnight and then waited for the row must not bring
+    yesterday back, and forget what was spent since.
+    """
+    return row.period_start is None or row.period_start < start

@@ -7,6 +7,8 @@ and the question and the pending answer are saved, so a crash from now on leaves
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -99,30 +101,33 @@ def _admit(
         raise Conflict("The conversation is archived; set its status to active first.", code="conversation_archived")
 
     now = timezone.now()
-    question = Message(
-        id=question_id,
-        workspace=workspace,
-        conversation=conversation,
-        user=user,
-        role=ask.role,
-        content=ask.content,
-        attachments=ask.attachments,
-        tool_call_id=ask.tool_call_id,
-        metadata=ask.metadata,
-    )
+    question = question_of(ask, asker=asker, conversation=conversation, question_id=question_id)
     wallet = ledger.wallet_of(workspace.pk)
     offer = _best_offer(asker, ask, conversation, question, wallet, now)
-    rates = ratelimits.take(workspace=workspace, access_token=asker.access_token, tokens=offer.tokens)
+    with taking(offer):
+        return _take(offer, asker, ask, conversation, question, answer_id, wallet)
+
+
+def _take(
+    offer: Offer,
+    asker: Asker,
+    ask: Ask,
+    conversation: Conversation,
+    question: Message,
+    answer_id: uuid.UUID,
+    wallet: Wallet,
+) -> Admitted:
+    rates = ratelimits.take(workspace=asker.workspace, access_token=asker.access_token, tokens=offer.tokens)
     offer = replace(offer, terms=replace(offer.terms, rate_tokens=offer.tokens if rates else 0))
 
     if not offer.terms.keeps_content:
-        question.content, question.attachments = "", []
+        question.content, question.attachments, question.tool_call_id = "", [], ""
     question.save()
     answer = Message(
         id=answer_id,
-        workspace_id=workspace.pk,
-        conversation_id=conversation.pk,
-        user_id=user.pk,
+        workspace_id=question.workspace_id,
+        conversation_id=question.conversation_id,
+        user_id=question.user_id,
         role=Message.Role.ASSISTANT,
         status=Message.Status.PENDING,
         reply_to=question,
@@ -142,6 +147,31 @@ def _admit(
         conversation=conversation,
         rates=rates,
     )
+
+
+def question_of(ask: Ask, *, asker: Asker, conversation: Conversation, question_id: uuid.UUID) -> Message:
+    """What is asked, as a message (not saved). The one that is stored may have lost its content."""
+    return Message(
+        id=question_id,
+        workspace=asker.workspace,
+        conversation=conversation,
+        user=asker.user,
+        role=ask.role,
+        content=ask.content,
+        attachments=ask.attachments,
+        tool_call_id=ask.tool_call_id,
+        metadata=ask.metadata,
+    )
+
+
+@contextmanager
+def taking(offer: Offer) -> Iterator[None]:
+    """Around what makes a call of ``offer``: if it comes to nothing, its provider may be probed by somebody else."""
+    try:
+        yield
+    except BaseException:
+        CIRCUITS.release(offer.credentials)
+        raise
 
 
 def next_offer(

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from django.apps import apps
 from django.db import connection
 
 from conversations.metering import cost_of_call
@@ -17,6 +18,7 @@ from conversations.models import UsageLog
 from conversations.pay import due_of
 from llm import pricing
 from llm.types import Usage
+from synapscale.common.models import TenantFK
 from synapscale.common.money import ZERO
 from synapscale.common.tenancy import fleet_wide
 
@@ -38,6 +40,20 @@ class Finding:
     @property
     def holds(self) -> bool:
         return self.count == 0
+
+
+def _foreign_rows() -> str:
+    """Rows that point at one of another workspace: on PostgreSQL a composite key forbids it, on SQLite nothing does."""
+    keys = [
+        (model._meta.db_table, field.column, field.related_model._meta.db_table)
+        for model in apps.get_models()
+        for field in model._meta.local_fields
+        if isinstance(field, TenantFK)
+    ]
+    return " UNION ALL ".join(
+        f'SELECT a.id FROM "{table}" a JOIN "{target}" b ON b.id = a."{column}" WHERE b.workspace_id <> a.workspace_id'
+        for table, column, target in keys
+    )
 
 
 # Each query selects the ids of offending rows. Joins name the workspace on both sides.
@@ -98,11 +114,11 @@ _SQL: list[tuple[str, str, str]] = [
     ),
     (
         "hold_message",
-        "an open hold has a pending answer, a settled one a final answer, or the usage log of an attempt before it",
+        "an open hold has a pending answer, a settled or released one a final answer, or an attempt's usage log",
         """SELECT h.id FROM holds h LEFT JOIN messages m ON m.workspace_id = h.workspace_id AND m.hold_id = h.id
            WHERE (h.state = 'held' AND (m.id IS NULL OR m.status NOT IN ('pending', 'streaming')))
                OR (h.state <> 'held' AND m.status IN ('pending', 'streaming'))
-               OR (h.state = 'settled' AND m.id IS NULL AND NOT EXISTS (
+               OR (h.state IN ('settled', 'released') AND m.id IS NULL AND NOT EXISTS (
                    SELECT 1 FROM usage_logs u WHERE u.workspace_id = h.workspace_id AND u.hold_id = h.id))""",
     ),
     (
@@ -112,16 +128,24 @@ _SQL: list[tuple[str, str, str]] = [
     ),
     (
         "metered",
-        "every final answer has its usage log, a successful one exactly one that succeeded",
+        "every attempt that ended has its usage log; an answer's last one succeeded, and no other did",
         """SELECT m.id FROM messages m LEFT JOIN (
                SELECT workspace_id, message_id, COUNT(*) AS n,
-                   SUM(CASE WHEN status = 'success' THEN 1 ELSE 0 END) AS succeeded
+                   SUM(CASE WHEN status = 'success' THEN 1 ELSE 0 END) AS succeeded,
+                   MAX(CASE WHEN status = 'success' THEN attempt ELSE 0 END) AS success
                FROM usage_logs GROUP BY 1, 2
            ) u ON u.workspace_id = m.workspace_id AND u.message_id = m.id
            WHERE m.role = 'assistant' AND m.llm_id IS NOT NULL AND (
-               (m.status = 'sent' AND COALESCE(u.succeeded, 0) <> 1)
-               OR (m.status IN ('error', 'interrupted') AND (COALESCE(u.n, 0) = 0 OR u.succeeded > 0))
-               OR (m.status IN ('pending', 'streaming') AND COALESCE(u.succeeded, 0) > 0))""",
+               COALESCE(u.n, 0) <> m.attempt - CASE WHEN m.status IN ('pending', 'streaming') THEN 1 ELSE 0 END
+               OR (m.status = 'sent' AND (u.succeeded <> 1 OR u.success <> m.attempt))
+               OR (m.status <> 'sent' AND u.succeeded > 0))""",
+    ),
+    (
+        "attempt_hold",
+        "every attempt has a hold of its own",
+        """SELECT u.id FROM usage_logs u JOIN (
+               SELECT workspace_id, hold_id FROM usage_logs WHERE hold_id IS NOT NULL GROUP BY 1, 2 HAVING COUNT(*) > 1
+           ) twice ON twice.workspace_id = u.workspace_id AND twice.hold_id = u.hold_id""",
     ),
     (
         "usage_event",
@@ -147,7 +171,11 @@ _SQL: list[tuple[str, str, str]] = [
         """SELECT t.id FROM token_spends t LEFT JOIN (
                SELECT workspace_id, access_token_id, SUM(amount) AS total FROM holds WHERE state = 'held' GROUP BY 1, 2
            ) h ON h.workspace_id = t.workspace_id AND h.access_token_id = t.access_token_id
-           WHERE t.held <> COALESCE(h.total, 0)""",
+           WHERE t.held <> COALESCE(h.total, 0)
+           UNION ALL
+           SELECT h.id FROM holds h LEFT JOIN token_spends t
+               ON t.workspace_id = h.workspace_id AND t.access_token_id = h.access_token_id
+           WHERE h.state = 'held' AND h.access_token_id IS NOT NULL AND t.id IS NULL""",
     ),
     (
         "refunds",
@@ -199,6 +227,7 @@ _SQL: list[tuple[str, str, str]] = [
                OR (u.attempt = m.attempt
                    AND COALESCE(CAST(m.hold_id AS TEXT), '') <> COALESCE(CAST(u.hold_id AS TEXT), ''))""",
     ),
+    ("tenant_keys", "every row points at rows of its own workspace", _foreign_rows()),
     (
         "idempotency",
         "an idempotency key stands for an answer of its own workspace and user",
@@ -276,18 +305,20 @@ def _in_batches(logs: Any, size: int = 2000) -> Iterator[UsageLog]:
 
 @contextmanager
 def _snapshot() -> Iterator[None]:
-    """One consistent, read-only view. Joins a transaction that is already open (as in a test)."""
-    if connection.in_atomic_block:
-        yield
-        return
+    """One consistent, read-only view, whose statements may take their time. Joins a transaction that is already open."""
     connection.ensure_connection()
     is_postgresql = connection.vendor == "postgresql"
-    with connection.cursor() as cursor:
+    if connection.in_atomic_block:
+        begin, end = "SAVEPOINT audit", "ROLLBACK TO SAVEPOINT audit"
+    else:
         # Not atomic(): on SQLite that would take the write lock.
-        cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if is_postgresql else "BEGIN DEFERRED")
-        if is_postgresql:
-            cursor.execute("SET LOCAL statement_timeout = 0")
+        begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if is_postgresql else "BEGIN DEFERRED"
+        end = "ROLLBACK"
+    with connection.cursor() as cursor:
+        cursor.execute(begin)
         try:
+            if is_postgresql:
+                cursor.execute("SET LOCAL statement_timeout = 0")
             yield
         finally:
-            cursor.execute("ROLLBACK")
+            cursor.execute(end)  # and the time-out is what it was

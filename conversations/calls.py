@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from billing import holds
 from conversations.admission import Admitted
-from conversations.fallbacks import fall_back
+from conversations.fallbacks import FallBack
 from conversations.models import Message
 from conversations.outcomes import Outcome
 from conversations.settling import settle_spooled
@@ -163,16 +163,41 @@ class Call:
         """Call one model after another until one has answered or none is left."""
         while True:
             outcome = await self._try.run(has_another=bool(self.admitted.plan.fallbacks))
-            if not self._try.may_be_followed:
+            if not self._try.may_be_followed or not await self._fall_back(outcome):
                 return outcome
-            async with self._hold_in_use:
-                following = await self._in_db_patiently(fall_back, self.admitted, outcome)
-            if following is None:
-                return outcome
-            logger.warning("call %s goes on with %s", self.answer.pk, following.plan.llm)
-            self.admitted = following
-            self._saved_bytes = 0
-            self._try = self._next_try()
+
+    async def _fall_back(self, outcome: Outcome) -> bool:
+        """Pass on to the next model, if one can answer.
+
+        To its end, also when the call is stopped meanwhile: the transaction can't be called back, and what is settled
+        then is the attempt that it has begun.
+        """
+        if not self.admitted.plan.fallbacks:
+            return False
+        async with self._hold_in_use:
+            change = asyncio.ensure_future(self._in_db_patiently(FallBack(self.admitted, outcome).make))
+            cancelled: asyncio.CancelledError | None = None
+            while not change.done():
+                try:
+                    await asyncio.wait({change})
+                except asyncio.CancelledError as error:
+                    cancelled = error
+            following: Admitted | None = None
+            try:
+                following = change.result()
+            except (Unsettled, asyncio.CancelledError):
+                raise
+            except Exception:
+                # It was rolled back. Whatever it was, the attempt's own outcome is settled: no money stays held for it.
+                logger.exception("call %s can't go on with another model", self.answer.pk)
+            if following is not None:
+                logger.warning("call %s goes on with %s", self.answer.pk, following.plan.llm)
+                self.admitted = following
+                self._saved_bytes = 0
+                self._try = self._next_try()
+        if cancelled is not None:
+            raise cancelled
+        return following is not None
 
     def _next_try(self) -> Try:
         return Try(self.admitted.request, self.admitted.credentials, streams=self.streams, on_piece=self._changed.set)
@@ -182,11 +207,12 @@ class Call:
         renewed = time.monotonic()
         while True:
             await asyncio.sleep(settings.CHECKPOINT_SECONDS)
-            has_news = self._try.written_bytes > self._saved_bytes
-            if not has_news and time.monotonic() - renewed < settings.HOLD_LEASE_SECONDS / 4:
-                continue
+            is_due = time.monotonic() - renewed >= settings.HOLD_LEASE_SECONDS / 4
             try:
                 async with self._hold_in_use:
+                    has_news = self._try.arrived_bytes > self._saved_bytes
+                    if not has_news and not is_due:
+                        continue
                     await in_db(self._checkpoint, has_news)
             except holds.HoldGone:
                 return
@@ -196,9 +222,9 @@ class Call:
             renewed = time.monotonic()
 
     def _checkpoint(self, has_news: bool) -> None:
-        answer, attempt = self.answer, self._try
+        answer, arrived = self.answer, self._try.arrived_bytes
         assert answer.hold_id is not None
-        state = attempt.so_far()
+        state = self._try.so_far()
         with transaction.atomic(durable=True):
             if has_news:
                 keeps_content = answer.call["terms"]["keeps_content"]
@@ -212,16 +238,24 @@ class Call:
                     updated_at=timezone.now(),
                 )
             holds.renew(workspace_id=answer.workspace_id, hold_id=answer.hold_id)
-        self._saved_bytes = state.written_bytes
+        self._saved_bytes = arrived
 
     def _dispatch(self) -> None:
         assert self.answer.hold_id is not None
         holds.dispatch(workspace_id=self.answer.workspace_id, hold_id=self.answer.hold_id)
 
     def _settle(self, outcome: Outcome) -> Message:
-        if not self.answer.call["terms"]["keeps_content"]:
-            outcome = outcome.without_content()
-        return settle_spooled(workspace_id=self.answer.workspace_id, message_id=self.answer.pk, outcome=outcome)
+        """Save how it ended. What is not to be kept is not even spooled; whoever asked gets to see it all the same."""
+        keeps_content = self.answer.call["terms"]["keeps_content"]
+        message = settle_spooled(
+            workspace_id=self.answer.workspace_id,
+            message_id=self.answer.pk,
+            outcome=outcome if keeps_content else outcome.storable().without_content(),
+        )
+        if not keeps_content:
+            message.content = outcome.content
+            message.tool_calls = outcome.as_json()["tool_calls"]
+        return message
 
     async def _in_db_patiently(self, job: Any, *args: Any) -> Any:
         """Run ``job`` until the database takes it: an answer that was produced is not given up for a restart."""

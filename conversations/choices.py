@@ -17,6 +17,8 @@ from workspaces.models import AccessToken, Workspace
 
 SETTING_NAMES = frozenset({"temperature", "max_tokens", "tools", "tool_choice", "response_schema", "stop"})
 """What an agent's and a conversation's ``settings`` may name."""
+GENERAL_TOOL_CHOICES = frozenset({"", "auto", "none", "required"})
+"""The choices of a tool that name none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +47,14 @@ class Plan:
         is_refused = self.llm.supports_reasoning and self.llm.provider in {ProviderName.OPENAI, ProviderName.ANTHROPIC}
         return None if is_refused else self.temperature
 
-    def as_settings(self, *, max_tokens: int) -> dict[str, Any]:
-        """What the usage log keeps of it: no content."""
+    def as_settings(self, *, max_tokens: int, names_tools: bool = True) -> dict[str, Any]:
+        """What the usage log keeps of it: no content, and of the tools their names at most."""
+        is_general = self.tool_choice in GENERAL_TOOL_CHOICES
         chosen = {
             "temperature": None if self.temperature_sent is None else str(self.temperature_sent),
             "max_tokens": max_tokens,
-            "tools": [tool["name"] for tool in self.tools],
-            "tool_choice": self.tool_choice,
+            "tools": [tool["name"] for tool in self.tools] if names_tools else len(self.tools),
+            "tool_choice": self.tool_choice if names_tools or is_general else "named",
             "structured_output": self.response_schema is not None or None,
         }
         return {name: value for name, value in chosen.items() if value}
@@ -85,7 +88,8 @@ def choose(
         tool_choice=setting("tool_choice", ""),
         response_schema=setting("response_schema"),
         stop=setting("stop", []),
-        fallbacks=tuple(name for name in names if name != str(llm)),
+        # Who insists on a key wants to know about that one.
+        fallbacks=() if ask.key_source else tuple(dict.fromkeys(name for name in names if name != str(llm))),
     )
     check_allowed(plan.llm, ask=ask, workspace=workspace, access_token=access_token)
     check_capabilities(plan, ask)
@@ -192,7 +196,7 @@ def check_capabilities(plan: Plan, ask: Ask) -> None:
 
 def _check_tool_choice(plan: Plan) -> None:
     """Providers would refuse it, or ignore it and answer without the tool."""
-    choices = {"", "auto", "none"}
+    choices = GENERAL_TOOL_CHOICES - {"required"}
     if plan.tools:
         choices |= {"required", *(tool["name"] for tool in plan.tools)}
     if plan.tool_choice not in choices:

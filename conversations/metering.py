@@ -1,7 +1,7 @@
 """Metering: a final assistant message becomes usage, a charge and statistics, once, in the caller's transaction.
 
-Order of writes (and so of row locks): message, hold, usage, statistics, wallet. The wallet, the most contended row, is
-last, in one statement with its ledger event.
+Order of writes (and so of row locks): message, hold, usage, statistics, rate limits, the token's spending, wallet. The
+wallet, the most contended row, is last, in one statement with its ledger event.
 """
 
 from __future__ import annotations
@@ -43,20 +43,58 @@ def meter_message(message: Message) -> UsageLog | None:
     known = UsageLog.objects.filter(
         workspace_id=message.workspace_id, message_id=message.pk, attempt=message.attempt
     ).first()
-    return known or _meter(message, _outcome(message), is_last=True)
+    if known is not None:
+        return known
+    payment = _meter(message, _outcome(message), is_last=True)
+    payment.make()
+    return payment.log
 
 
-def meter_failed_attempt(message: Message, outcome: Outcome) -> UsageLog:
-    """Write the usage, and any charge, of an attempt that another model's will follow. ``message`` stays pending.
-
-    In the caller's transaction, like ``meter_message``; raises ``holds.HoldGone`` as that does.
+def meter_failed_attempt(message: Message, outcome: Outcome) -> Payment:
+    """Write the usage of an attempt that another model's will follow. ``message`` stays pending, and what the wallet pays
+    and gets back is left to the caller to make, last in its transaction. Raises ``holds.HoldGone`` like
+    ``meter_message``.
     """
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError("An attempt is metered together with the one that follows it.")
     return _meter(message, outcome, is_last=False)
 
 
-def _meter(message: Message, outcome: Outcome, *, is_last: bool) -> UsageLog:
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """What a metered call does to the wallet: it is charged, and what was held is given back."""
+
+    log: UsageLog
+    wallet_id: uuid.UUID
+    hold: Hold | None
+    description: str
+
+    def ahead(self, wallet: Wallet) -> Wallet:
+        """``wallet`` as it will be then, to decide by until then. It can't be saved: its money is the ledger's."""
+        wallet.balance -= self.log.charged_usd
+        wallet.held -= self.hold.amount if self.hold else ZERO
+        return wallet
+
+    def make(self) -> None:
+        log = self.log
+        if log.charged_usd:
+            ledger.charge(
+                wallet_id=self.wallet_id,
+                workspace_id=log.workspace_id,
+                amount=log.charged_usd,
+                hold=self.hold,
+                event_id=log.billing_event_id,
+                event_type=BillingEvent.Type.FEE if log.key_source in OWN_KEYS else BillingEvent.Type.USAGE,
+                reference=f"message:{log.message_id}:{log.attempt}",
+                user_id=log.user_id,
+                description=self.description,
+                metadata={"usage_log": str(log.pk), "message": str(log.message_id)},
+            )
+        elif self.hold is not None:
+            holds.give_back(hold=self.hold)
+
+
+def _meter(message: Message, outcome: Outcome, *, is_last: bool) -> Payment:
     assert message.llm_id is not None
     bill = bill_of(message, outcome)
     terms, usage = bill.terms, bill.usage
@@ -69,7 +107,7 @@ def _meter(message: Message, outcome: Outcome, *, is_last: bool) -> UsageLog:
         message=message,
         attempt=message.attempt,
         user_id=message.user_id,
-        access_token_id=terms.access_token or None,
+        access_token_id=uuid.UUID(terms.access_token) if terms.access_token else None,
         conversation_id=message.conversation_id,
         llm_id=message.llm_id,
         price=bill.price,
@@ -100,29 +138,19 @@ def _meter(message: Message, outcome: Outcome, *, is_last: bool) -> UsageLog:
     )
     _count(message, usage, charged, now, is_last=is_last)
     if terms.rate_tokens:
+        # What was taken stays taken for the attempt that follows.
+        taken = terms.rate_tokens if is_last else 0
         ratelimits.give_back(
-            workspace_id=message.workspace_id,
-            access_token_id=uuid.UUID(terms.access_token) if terms.access_token else None,
-            tokens=terms.rate_tokens - usage.total,
+            workspace_id=message.workspace_id, access_token_id=log.access_token_id, tokens=taken - usage.total
         )
-    if hold is not None and hold.access_token_id is not None:
+    if hold is not None:
         spending.settle(hold, charged=charged, at=now)
-    if charged:
-        ledger.charge(
-            wallet_id=wallet.pk if wallet else hold.wallet_id,  # type: ignore[union-attr]
-            workspace_id=message.workspace_id,
-            amount=charged,
-            hold=hold,
-            event_id=event_id,
-            event_type=BillingEvent.Type.FEE if terms.key_source in OWN_KEYS else BillingEvent.Type.USAGE,
-            reference=f"message:{message.pk}:{message.attempt}",
-            user_id=message.user_id,
-            description=f"{message.model_used}, {usage.total} tokens{_on_whose_key(terms)}",
-            metadata={"usage_log": str(log.pk), "message": str(message.pk)},
-        )
-    elif hold is not None:
-        holds.give_back(hold=hold)
-    return log
+    return Payment(
+        log=log,
+        wallet_id=wallet.pk if wallet else hold.wallet_id,  # type: ignore[union-attr]
+        hold=hold,
+        description=f"{message.model_used}, {usage.total} tokens{_on_whose_key(terms)}",
+    )
 
 
 def _on_whose_key(terms: CallTerms) -> str:
@@ -176,11 +204,12 @@ def usage_of(outcome: Outcome, terms: CallTerms) -> tuple[Usage, bool]:
         return outcome.usage, False
     seen = outcome.seen_usage
     is_stopped = outcome.is_stopped and seen is not None
-    if not outcome.size and outcome.status != Message.Status.SENT and not is_stopped:
+    has_come = outcome.size > 0 or outcome.thought_size > 0
+    if not has_come and outcome.status != Message.Status.SENT and not is_stopped:
         return Usage(), False
-    output = pricing.tokens_of_bytes(outcome.size)
+    output, reasoning = pricing.tokens_of_bytes(outcome.size), pricing.tokens_of_bytes(outcome.thought_size)
     if seen is None:
-        return Usage(input=terms.prompt_tokens, output=output), True
+        return Usage(input=terms.prompt_tokens, output=output, reasoning=reasoning), True
     return (
         Usage(
             input=seen.input,
@@ -188,7 +217,7 @@ def usage_of(outcome: Outcome, terms: CallTerms) -> tuple[Usage, bool]:
             cache_write_5m=seen.cache_write_5m,
             cache_write_1h=seen.cache_write_1h,
             output=max(output, seen.output),
-            reasoning=seen.reasoning,
+            reasoning=max(reasoning, seen.reasoning),
         ),
         True,
     )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 
 from billing.models import BillingEvent, Hold
+from conversations import call_settings
 from llm.models import LLM, LLMPrice
 from synapscale.common.models import TenantFK, TenantModel
 from synapscale.common.money import UsdField
@@ -23,6 +25,8 @@ def temperature_field() -> models.DecimalField:
 
 class Agent(TenantModel):
     """A configured assistant: which model answers, with which instructions. It decides the model of its conversations."""
+
+    MAX_FALLBACKS = 10
 
     name = models.CharField(max_length=150)
     description = models.CharField(max_length=500, blank=True)
@@ -53,6 +57,29 @@ class Agent(TenantModel):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """Names what is wrong with the settings and the fallbacks: both are JSON to the database."""
+        super().clean()
+        errors: dict[str, Any] = {}
+        try:
+            self.settings = call_settings.check(self.settings)
+        except ValidationError as error:
+            errors["settings"] = error
+        if messages := _wrong_fallbacks(self.fallback_llms):
+            errors["fallback_llms"] = messages
+        if errors:
+            raise ValidationError(errors)
+
+
+def _wrong_fallbacks(names: Any) -> list[str]:
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return ["Give a list of “provider/name”."]
+    if len(names) > Agent.MAX_FALLBACKS:
+        return [f"At most {Agent.MAX_FALLBACKS} models."]
+    if len(set(names)) != len(names):
+        return ["A model is named twice."]
+    return [f"There is no model “{name}”." for name in LLM.objects.unknown_names(names)]
 
 
 class ConversationQuerySet(models.QuerySet["Conversation"]):
@@ -108,6 +135,13 @@ class Conversation(TenantModel):
 
     def __str__(self) -> str:
         return self.title or f"Conversation {self.pk}"
+
+    def clean(self) -> None:
+        super().clean()
+        try:
+            self.settings = call_settings.check(self.settings)
+        except ValidationError as error:
+            raise ValidationError({"settings": error}) from None
 
 
 class Message(TenantModel):

@@ -27,6 +27,8 @@ from synapscale.common.money import ZERO, usd_text
 from workspaces.models import AccessToken, User, Workspace
 
 IN_FLIGHT_RETRY_SECONDS = 2
+_NO_BALANCE = "The balance does not cover this call."
+_LIMIT_REACHED = "The spending limit of this access token does not cover this call."
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ def make_offer(
     if is_charged:
         max_tokens, amount = _afford(
             wallet,
-            spending.left(asker.access_token, at=now),
+            asker.access_token,
             price,
             request,
             plan,
@@ -95,14 +97,14 @@ def make_offer(
             basis_points=basis_points,
         )
         request = replace(request, max_tokens=max_tokens)
-    is_chat = conversation.kind == Conversation.Kind.CHAT
+    keeps_content = conversation.kind == Conversation.Kind.CHAT or asker.workspace.keeps_api_content
     terms = CallTerms(
         key_source=credentials.source,
         is_charged=is_charged,
         markup_bps=basis_points,
         prompt_tokens=prompts.estimated_tokens(request, llm=plan.llm),
-        model_settings=plan.as_settings(max_tokens=request.max_tokens),
-        keeps_content=is_chat or asker.workspace.keeps_api_content,
+        model_settings=plan.as_settings(max_tokens=request.max_tokens, names_tools=keeps_content),
+        keeps_content=keeps_content,
         access_token=str(asker.access_token.pk) if asker.access_token else "",
     )
     return Offer(plan, request, credentials, price, now, amount, terms)
@@ -152,14 +154,17 @@ def _answers_a_call(question: Message, earlier: list[ChatMessage]) -> bool:
 
 def _afford(
     wallet: Wallet,
-    token_left: Decimal | None,
+    access_token: AccessToken | None,
     price: LLMPrice,
     request: CallRequest,
     plan: Plan,
     now: datetime,
     **charge: Any,
 ) -> tuple[int, Decimal]:
-    """How long the answer may get and what to reserve for it: the money decides the length, down to a floor."""
+    """How long the answer may get and what to reserve for it: the money decides the length, down to a floor.
+
+    Money is what the wallet has, or what the token's limit leaves of it.
+    """
     table, input_tokens = price.table, prompts.worst_case_tokens(request, llm=plan.llm)
 
     def worst(max_tokens: int) -> Decimal:
@@ -170,8 +175,9 @@ def _afford(
         budget = cost_affordable(max(money, ZERO), **charge)
         return pricing.affordable_output_tokens(table, budget=budget, input_tokens=input_tokens, at=now)
 
-    is_token_short = token_left is not None and token_left < wallet.available
-    available = token_left if is_token_short and token_left is not None else wallet.available
+    left = spending.left(access_token, at=now)
+    is_limited = left is not None and left < wallet.available
+    available = left if is_limited and left is not None else wallet.available
     needed = worst(request.max_tokens)
     if needed <= available:
         return request.max_tokens, needed
@@ -179,21 +185,24 @@ def _afford(
     tokens = min(affordable(available), request.max_tokens)
     if tokens >= floor:
         return tokens, worst(tokens)
-    details = {
-        "needed": usd_text(needed),
-        "available": usd_text(max(available, ZERO)),
-        "affordable_max_tokens": max(tokens, 0),
-    }
-    if is_token_short:
-        raise InsufficientBalance(
-            "The spending limit of this access token does not cover this call.",
-            code="spend_limit_exceeded",
-            details={**details, "reason": "spend_limit"},
-        )
     # Would it do once the calls under way are settled? Then it is worth another try, soon.
-    is_in_flight = affordable(wallet.available + wallet.held) >= floor
+    if is_limited and access_token is not None and access_token.spend_limit_usd is not None:
+        message, code, reason = _LIMIT_REACHED, "spend_limit_exceeded", "spend_limit"
+        held = spending.reserved(access_token)
+        at_best = access_token.spend_limit_usd - spending.spent(access_token, at=now)
+    else:
+        message, code, reason = _NO_BALANCE, "insufficient_balance", "balance"
+        held, at_best = wallet.held, wallet.available + wallet.held
+    is_in_flight = affordable(at_best) >= floor
     raise InsufficientBalance(
-        "The balance does not cover this call.",
-        details={**details, "held": usd_text(wallet.held), "reason": "in_flight_holds" if is_in_flight else "balance"},
+        message,
+        code=code,
+        details={
+            "needed": usd_text(needed),
+            "available": usd_text(max(available, ZERO)),
+            "affordable_max_tokens": max(tokens, 0),
+            "held": usd_text(held),
+            "reason": "in_flight_holds" if is_in_flight else reason,
+        },
         retry_after=IN_FLIGHT_RETRY_SECONDS if is_in_flight else None,
     )

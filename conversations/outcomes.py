@@ -40,18 +40,36 @@ class Outcome:
     thinking: tuple[Thinking, ...] = ()
     stop_sequence: str = ""
     written_bytes: int | None = None
-    """UTF-8 bytes of everything the model wrote, thinking and unfinished tool calls included; None: the content's."""
+    """UTF-8 bytes of what the model wrote, unfinished tool calls included; None: those of ``content`` and
+    ``tool_calls``."""
+    thought_bytes: int | None = None
+    """UTF-8 bytes of its thinking, as far as it was shown; None: those of ``thinking``."""
 
     @property
     def size(self) -> int:
         """How much the model wrote, in UTF-8 bytes."""
         if self.written_bytes is not None:
             return self.written_bytes
-        return len((self.content + "".join(call.arguments for call in self.tool_calls)).encode(errors="replace"))
+        return _bytes(self.content + "".join(call.arguments for call in self.tool_calls))
+
+    @property
+    def thought_size(self) -> int:
+        """How much thinking it showed, in UTF-8 bytes."""
+        if self.thought_bytes is not None:
+            return self.thought_bytes
+        return _bytes("".join(block.text for block in self.thinking))
 
     def without_content(self) -> Outcome:
         """The same, without what was said: only how much it was."""
-        return replace(self, content="", tool_calls=(), thinking=(), stop_sequence="", written_bytes=self.size)
+        return replace(
+            self,
+            content="",
+            tool_calls=(),
+            thinking=(),
+            stop_sequence="",
+            written_bytes=self.size,
+            thought_bytes=self.thought_size,
+        )
 
     def storable(self) -> Outcome:
         """The same, without what no column takes: NUL and lone surrogates (a provider may send them escaped in JSON),
@@ -91,6 +109,10 @@ class Outcome:
                 "seen_usage": usage(data["seen_usage"]),
             }
         )
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode(errors="replace"))
 
 
 def _clean(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from conversations import attachments
 from conversations.models import Conversation, Message
-from llm import pricing
+from llm import images, pricing
 from llm.models import LLM
 from llm.types import CallRequest, ChatMessage, ToolCall
 
@@ -99,8 +99,8 @@ def _estimate(turn: ChatMessage, llm: LLM) -> int:
 
 
 def _image_tokens(turns: Iterable[ChatMessage], llm: LLM) -> int:
-    images = [image for turn in turns for image in turn.images]
-    return sum(math.ceil(pricing.image_tokens(llm.provider, image.width, image.height)) for image in images)
+    sent = [image for turn in turns for image in turn.images]
+    return sum(math.ceil(images.image_tokens(llm.provider, image.width, image.height)) for image in sent)
 
 
 def _calls(turn: ChatMessage) -> str:

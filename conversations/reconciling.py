@@ -23,7 +23,7 @@ class ReconcileReport:
 
 
 def reconcile(*, is_dry_run: bool = False) -> ReconcileReport:
-    """Meter every final assistant message without a usage log, each in its own transaction."""
+    """Meter every final assistant message whose last attempt has no usage log, each in its own transaction."""
     report = ReconcileReport()
     with fleet_wide():
         missing = list(_unmetered().values_list("workspace_id", "pk"))
@@ -46,7 +46,9 @@ def reconcile(*, is_dry_run: bool = False) -> ReconcileReport:
 
 
 def _unmetered() -> QuerySet[Message]:
-    metered = UsageLog.objects.filter(workspace_id=OuterRef("workspace_id"), message_id=OuterRef("pk"))
+    metered = UsageLog.objects.filter(
+        workspace_id=OuterRef("workspace_id"), message_id=OuterRef("pk"), attempt=OuterRef("attempt")
+    )
     return Message.objects.filter(
         ~Exists(metered), role=Message.Role.ASSISTANT, status__in=Message.FINAL, llm__isnull=False
     ).order_by("pk")

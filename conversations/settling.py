@@ -48,6 +48,9 @@ def _settle(workspace_id: uuid.UUID, message_id: uuid.UUID, outcome: Outcome) ->
 
 def apply(message: Message, outcome: Outcome) -> None:
     """Make ``outcome`` the final state of ``message``, locked by the caller's transaction, and save it."""
+    terms = CallTerms(**message.call["terms"])
+    if not terms.keeps_content:
+        outcome = outcome.without_content()
     message.status = outcome.status
     message.content = outcome.content
     message.tool_calls = outcome.as_json()["tool_calls"]
@@ -57,7 +60,7 @@ def apply(message: Message, outcome: Outcome) -> None:
     message.processing_time_ms = outcome.latency_ms
     message.call = {**message.call, "outcome": {**outcome.as_json(), "content": ""}}
     message.call.pop("checkpoint", None)
-    message.tokens_used = usage_of(outcome, CallTerms(**message.call["terms"]))[0].total
+    message.tokens_used = usage_of(outcome, terms)[0].total
     message.save()  # post_save meters it: usage, charge and statistics, here or not at all
 
 
@@ -70,9 +73,7 @@ def _note_if_late(message: Message, outcome: Outcome) -> None:
             hold=message.hold,
             kind=HoldIncident.Kind.LATE_RESULT,
             amount=max(ZERO, bill_of(message, outcome).due - paid),
-            detail=(
-                f"message {message.pk}: an answer of {len(outcome.content)} characters came after its lease had run out"
-            ),
+            detail=f"message {message.pk}: an answer of {outcome.size} bytes came after its lease had run out",
         )
 
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from django.db import transaction
 from django.db.models import Q
+from django.utils import timezone
 
-from billing import holds
+from billing import holds, spending
 from billing.models import Hold
 from conversations.metering import meter_message
 from conversations.models import Message
@@ -95,6 +96,7 @@ def _finish_one(hold: Hold, is_due: Q) -> str | None:
             return None  # renewed or resolved meanwhile
         if message is None:
             holds.resolve(hold=hold, state=Hold.State.EXPIRED, charged=ZERO)
+            spending.settle(hold, charged=ZERO, at=timezone.now())
             holds.give_back(hold=hold)
             return "lost"
         if message.is_final:
@@ -107,11 +109,13 @@ def _save_as_swept(message: Message) -> str:
     checkpoint = message.call.get("checkpoint", {})
     seen = checkpoint.get("seen_usage")
     written = checkpoint.get("written_bytes", len(message.content.encode()))
-    has_text = written > 0
+    thought = checkpoint.get("thought_bytes", 0)
+    has_text = written > 0 or thought > 0
     outcome = Outcome(
         status=Message.Status.INTERRUPTED if has_text else Message.Status.ERROR,
         content=message.content,
         written_bytes=written,
+        thought_bytes=thought,
         seen_usage=Usage(**seen) if seen else None,
         error_code="interrupted" if has_text else "lost",
         error_message="The server stopped while this answer was being written."

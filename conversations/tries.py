@@ -29,7 +29,6 @@ from llm.types import (
 
 logger = logging.getLogger(__name__)
 Piece = TextDelta | ThinkingDelta | ToolCallDelta
-_NOTHING = (TextDelta(""), ThinkingDelta(""))
 _PATIENCE_SECONDS = 2.0
 """How long to wait for a provider to recover while another model could answer."""
 
@@ -40,6 +39,8 @@ class SoFar:
 
     text: str
     written_bytes: int
+    """Of text and tool calls."""
+    thought_bytes: int
     seen_usage: Usage | None
     latency_ms: int
     time_to_first_token_ms: int | None
@@ -47,6 +48,7 @@ class SoFar:
     def as_checkpoint(self) -> dict[str, Any]:
         return {
             "written_bytes": self.written_bytes,
+            "thought_bytes": self.thought_bytes,
             "seen_usage": self.seen_usage.as_dict() if self.seen_usage else None,
             "latency_ms": self.latency_ms,
             "time_to_first_token_ms": self.time_to_first_token_ms,
@@ -63,7 +65,7 @@ class Try:
         self.credentials = credentials
         self.streams = streams
         self.pieces: list[Piece] = []
-        self.written_bytes = 0
+        self.arrived_bytes = 0
         self.may_be_followed = False
         """Whether it failed in a way that another model may not, with nothing to show for it."""
         self._on_piece = on_piece
@@ -101,7 +103,8 @@ class Try:
         pieces = list(self.pieces)
         return SoFar(
             text="".join(piece.text for piece in pieces if isinstance(piece, TextDelta)),
-            written_bytes=sum(map(_size, pieces)),
+            written_bytes=sum(_size(piece) for piece in pieces if not isinstance(piece, ThinkingDelta)),
+            thought_bytes=sum(_size(piece) for piece in pieces if isinstance(piece, ThinkingDelta)),
             seen_usage=self._seen_usage,
             latency_ms=self._elapsed_ms(),
             time_to_first_token_ms=self._first_token_ms,
@@ -109,6 +112,7 @@ class Try:
 
     def stopped(self) -> Outcome:
         """The end of a call whose client went away."""
+        CIRCUITS.release(self.credentials)
         return replace(
             self._broken_off(),
             error_code="client_disconnected",
@@ -119,6 +123,7 @@ class Try:
 
     def taken_away(self) -> Outcome:
         """The sweeper finished this call in the meantime; settling will find it final."""
+        CIRCUITS.release(self.credentials)
         return replace(
             self._broken_off(),
             error_code="interrupted",
@@ -128,11 +133,11 @@ class Try:
 
     def _take(self, piece: Piece) -> None:
         piece = _clean(piece)
-        if piece in _NOTHING:
+        if _is_empty(piece):
             return
         if self._first_token_ms is None:
             self._first_token_ms = self._elapsed_ms()
-        self.written_bytes += _size(piece)
+        self.arrived_bytes += _size(piece)
         self.pieces.append(piece)
         self._on_piece()
 
@@ -173,14 +178,15 @@ class Try:
 
     def _broken_off(self) -> Outcome:
         state = self.so_far()
-        has_something = state.written_bytes > 0
+        has_come = state.written_bytes > 0 or state.thought_bytes > 0
         return Outcome(
-            status=Message.Status.INTERRUPTED if has_something else Message.Status.ERROR,
+            status=Message.Status.INTERRUPTED if has_come else Message.Status.ERROR,
             content=state.text,
             seen_usage=state.seen_usage,
             latency_ms=state.latency_ms,
             time_to_first_token_ms=state.time_to_first_token_ms,
             written_bytes=state.written_bytes,
+            thought_bytes=state.thought_bytes,
         )
 
     def _explained(self, error: ProviderError) -> str:
@@ -203,6 +209,16 @@ def whose_key(credentials: Credentials) -> str:
         case "workspace":
             return f"the workspace's key{ending}"
     return "the house's key"
+
+
+def _is_empty(piece: Piece) -> bool:
+    """Whether it carries nothing at all: a tool call's first piece names it, and a signature ends a block of thinking."""
+    match piece:
+        case ToolCallDelta():
+            return False
+        case ThinkingDelta():
+            return not (piece.text or piece.signature or piece.redacted)
+    return not piece.text
 
 
 def _size(piece: Piece) -> int:

@@ -30,18 +30,31 @@ from workspaces import crypto
 
 @dataclass(frozen=True, slots=True)
 class Check:
+    """What one check found: ``faults`` of the installation, which must not be served like this, and ``findings`` about
+    its data or its catalogue, which somebody should see to, and serving does not make worse.
+    """
+
     name: str
-    problems: list[str]
+    faults: list[str]
+    findings: list[str]
     summary: str
+
+    @property
+    def problems(self) -> list[str]:
+        return [*self.faults, *self.findings]
 
     @property
     def passed(self) -> bool:
         return not self.problems
 
 
+Found = tuple[list[str], list[str], str]
+"""Faults, findings, and what to say when there are none."""
+
+
 def verify() -> list[Check]:
     """Run all five. A check that itself breaks counts as failed, with what it said."""
-    checks: list[tuple[str, Callable[[], tuple[list[str], str]]]] = [
+    checks: list[tuple[str, Callable[[], Found]]] = [
         ("relationships", _relationships),
         ("services", _services),
         ("endpoints", _endpoints),
@@ -51,14 +64,14 @@ def verify() -> list[Check]:
     results = []
     for name, check in checks:
         try:
-            problems, summary = check()
+            faults, findings, summary = check()
         except Exception as error:  # whatever is broken is what this is for
-            problems, summary = [f"{type(error).__name__}: {error}"], ""
-        results.append(Check(name, problems, summary))
+            faults, findings, summary = [f"{type(error).__name__}: {error}"], [], ""
+        results.append(Check(name, faults, findings, summary))
     return results
 
 
-def _relationships() -> tuple[list[str], str]:
+def _relationships() -> Found:
     """Foreign keys between tenant rows are in the database, and no row points nowhere."""
     fields = [
         (model._meta.db_table, field)
@@ -66,23 +79,24 @@ def _relationships() -> tuple[list[str], str]:
         for field in model._meta.local_fields
         if isinstance(field, TenantFK)
     ]
-    problems = []
+    faults: list[str] = []
+    findings: list[str] = []
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SELECT conrelid::regclass::text, conname FROM pg_constraint WHERE contype = 'f'")
             known = {(table.split(".")[-1].strip('"'), name) for table, name in cursor.fetchall()}
-            problems += [
+            faults += [
                 f"{table}.{field.column} has no composite foreign key"
                 for table, field in fields
                 if (table, f"{table}_{field.column}_tenant_fk") not in known
             ]
         else:
             cursor.execute("PRAGMA foreign_key_check")
-            problems += [f"{row[0]} row {row[1]} points to no row of {row[2]}" for row in cursor.fetchall()]
+            findings += [f"{row[0]} row {row[1]} points to no row of {row[2]}" for row in cursor.fetchall()]
         triggers = _triggers(cursor)
     expected = _expected_triggers()
-    problems += [f"trigger {name} is missing" for name in sorted(expected - triggers)]
-    return problems, f"{len(fields)} tenant keys, {len(expected)} guards"
+    faults += [f"trigger {name} is missing" for name in sorted(expected - triggers)]
+    return faults, findings, f"{len(fields)} tenant keys, {len(expected)} guards"
 
 
 def _expected_triggers() -> set[str]:
@@ -103,35 +117,36 @@ def _triggers(cursor: CursorWrapper) -> set[str]:
     return {row[0] for row in cursor.fetchall()}
 
 
-def _services() -> tuple[list[str], str]:
+def _services() -> Found:
     """Secrets can be sealed and opened, the spool can be written, every active model has a price and an adapter."""
-    problems = []
+    faults: list[str] = []
+    findings: list[str] = []
     secret = secrets.token_hex(8)
     key_id, sealed = crypto.encrypt(secret, bound_to="verify")
     if crypto.decrypt(sealed, key_id=key_id, bound_to="verify") != secret:
-        problems.append("encryption does not give back what it was given")
+        faults.append("encryption does not give back what it was given")
     spool = Path(settings.SPOOL_DIR)
     spool.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not os.access(spool, os.W_OK):
-        problems.append("the spool directory can't be written")
+        faults.append("the spool directory can't be written")
     from django.utils import timezone
 
     priced = set(LLMPrice.objects.valid_at(timezone.now()).values_list("llm_id", flat=True))
     models = list(LLM.objects.active())
     if not models:
-        problems.append("there is no active model; run seed_llms")
+        findings.append("there is no active model; run seed_llms")
     for llm in models:
         if llm.pk not in priced:
-            problems.append(f"{llm} has no price now")
+            findings.append(f"{llm} has no price now; give it one or retire it in the back office")
         try:
             adapter_for(llm.provider)
         except ProviderNotConfigured:
-            problems.append(f"{llm} has no adapter")
+            findings.append(f"{llm} has no adapter; retire it in the back office")
     configured = sorted(name for name, provider in settings.PROVIDERS.items() if provider["api_key"])
-    return problems, f"{len(models)} models priced; house keys: {', '.join(configured) or 'none, demo only'}"
+    return faults, findings, f"{len(models)} models priced; house keys: {', '.join(configured) or 'none, demo only'}"
 
 
-def _endpoints() -> tuple[list[str], str]:
+def _endpoints() -> Found:
     """The schema can be made, and no API endpoint answers a caller without a token."""
     problems = []
     client = Client(raise_request_exception=False)
@@ -147,7 +162,7 @@ def _endpoints() -> tuple[list[str], str]:
         status = client.get(f"/{path}", secure=settings.HTTPS, headers={"Host": host}).status_code
         if status != expected:
             problems.append(f"GET /{path} answers {status}")
-    return problems, f"{len(paths)} endpoints refuse strangers; schema, docs and admin answer"
+    return problems, [], f"{len(paths)} endpoints refuse strangers; schema, docs and admin answer"
 
 
 @contextmanager
@@ -171,21 +186,23 @@ def _api_paths(patterns: list[URLPattern | URLResolver], prefix: str) -> list[st
         route = prefix + str(pattern.pattern)
         if isinstance(pattern, URLResolver):
             paths += _api_paths(pattern.url_patterns, route)
-        elif route.startswith(("api/v1/", "v1/")) and "format" not in route and pattern.name != "v1-nowhere":
+        elif route.startswith(("api/v1/", "v1/")) and "format" not in route:
             filled = re.sub(r"\(\?P<\w+>[^()]*\)", "00000000-0000-0000-0000-000000000000", route)
             paths.append(filled.replace("^", "").replace("/?$", "/").replace("\\Z", "").replace("/?", "/"))
     return paths
 
 
-def _data_consistency() -> tuple[list[str], str]:
-    findings = audit()
-    problems = [
-        f"{finding.name}: {finding.count} rows break “{finding.rule}”" for finding in findings if not finding.holds
+def _data_consistency() -> Found:
+    invariants = audit()
+    findings = [
+        f"{invariant.name}: {invariant.count} rows break “{invariant.rule}”; audit_ledger names them"
+        for invariant in invariants
+        if not invariant.holds
     ]
-    return problems, f"{len(findings)} invariants hold"
+    return [], findings, f"{len(invariants)} invariants hold"
 
 
-def _migrations() -> tuple[list[str], str]:
+def _migrations() -> Found:
     executor = MigrationExecutor(connection)
     pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
     problems = [f"{migration} is not applied" for migration, _ in pending]
@@ -193,4 +210,4 @@ def _migrations() -> tuple[list[str], str]:
         call_command("makemigrations", check=True, dry_run=True, verbosity=0, stdout=io.StringIO())
     except SystemExit:
         problems.append("models have changes without a migration")
-    return problems, f"{len(executor.loader.applied_migrations)} applied, none pending"
+    return problems, [], f"{len(executor.loader.applied_migrations)} applied, none pending"

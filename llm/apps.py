@@ -6,8 +6,10 @@ class LLMConfig(AppConfig):
     verbose_name = "LLMs and prices"
 
     def ready(self) -> None:
-        from llm.models import LLM
-        from workspaces import model_names
+        from llm import connections
+        from llm.models import LLM, ProviderConnection
+        from workspaces import model_names, sealed
 
         # Workspaces stand below and know no models; their rules are checked from here.
         model_names.register(LLM.objects.unknown_names)
+        sealed.register(ProviderConnection, bound_to=connections.bound_to)

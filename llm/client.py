@@ -1,8 +1,8 @@
 """Calling a model: the adapter of the provider, with bounded retries and one deadline over all of them.
 
-A call is tried again only where that can help (rate limits, overload, no connection) and only while nothing of the
-answer has been shown, be it thinking or a piece of a tool call: a second answer pasted onto half of a first would be
-wrong, and would be paid for twice.
+A call is tried again only where that can help (rate limits, overload, no connection) and only while the provider has
+not been at work on it: a second answer pasted onto half of a first would be wrong, and one that the provider timed out
+over, or had begun to report the usage of, would be paid for twice.
 """
 
 from __future__ import annotations
@@ -25,9 +25,7 @@ from llm.types import (
     Credentials,
     Provider,
     StreamEvent,
-    TextDelta,
-    ThinkingDelta,
-    ToolCallDelta,
+    UsageSeen,
 )
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -94,7 +92,7 @@ class _Attempts:
 
     def wait_after(self, failure: ProviderError) -> float | None:
         """Seconds to wait before the next attempt; None when there is none."""
-        if not failure.is_retryable or self.number >= self.policy.max_attempts:
+        if not failure.is_retryable or failure.may_be_billed or self.number >= self.policy.max_attempts:
             return None
         asked = failure.retry_after or 0.0
         if asked > self.policy.max_retry_wait:
@@ -134,16 +132,19 @@ async def stream(
     """
     attempts = _Attempts(credentials, patience=patience)
     while True:
-        has_output = False
+        has_output = has_usage = False
         try:
             async with contextlib.aclosing(attempts.next_adapter().stream(request, credentials)) as events:  # type: ignore[type-var]
                 async for event in events:
-                    has_output = has_output or isinstance(event, TextDelta | ThinkingDelta | ToolCallDelta)
+                    has_usage = has_usage or isinstance(event, UsageSeen)
+                    has_output = has_output or not isinstance(event, UsageSeen)
                     yield event
             return
         except ProviderError as error:
             failure = error
-        wait = None if has_output else attempts.wait_after(failure)
+        # Broken off after usage was reported: the prompt has been read and is billed, unless the provider says it failed.
+        failure.may_be_billed = failure.may_be_billed or has_output or (has_usage and failure.status_code is None)
+        wait = attempts.wait_after(failure)
         if wait is None:
             raise failure
         await sleep(wait)

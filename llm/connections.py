@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 
+from django.views.decorators.debug import sensitive_variables
+
 from llm import hosts
 from llm.errors import ProviderHostForbidden, ProviderNotConfigured
 from llm.models import ProviderConnection, ProviderName
@@ -26,6 +28,7 @@ def bound_to(connection: ProviderConnection) -> str:
     return f"connection|{connection.pk}"
 
 
+@sensitive_variables("secret")
 def set_key(connection: ProviderConnection, secret: str) -> None:
     """Encrypt ``secret`` into the connection (not saved yet)."""
     connection.key_id, connection.ciphertext = crypto.encrypt(secret, bound_to=bound_to(connection))

@@ -11,12 +11,14 @@ class ProviderError(Exception):
 
     ``code`` is stable and goes to clients, ``is_retryable`` says whether the same call can succeed later,
     ``retry_after`` is in seconds where the provider named a time, ``status_code`` is the provider's HTTP status
-    (None when no answer came), ``http_status`` is what our own API answers with.
+    (None when no answer came), ``http_status`` is what our own API answers with. ``may_be_billed`` says that the provider
+    was at work when the call broke off: made again by itself, it would be paid for twice.
     """
 
     code = "provider_error"
     http_status = 502
     is_retryable = False
+    may_be_billed = False
     default_message = "The model provider could not answer."
 
     def __init__(

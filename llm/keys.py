@@ -17,6 +17,8 @@ from workspaces.models import User, UserVariable, Workspace
 
 logger = logging.getLogger(__name__)
 HOUSE = "global"
+KEYLESS = frozenset({ProviderName.DEMO.value, ProviderName.PRIVATE.value})
+"""What no key of a user's or workspace's is for: the demo, and hosts that are the operator's own."""
 
 
 def credentials_for(*, user: User, workspace: Workspace, llm: LLM, source: str = "") -> Credentials:
@@ -29,8 +31,7 @@ def credentials_for(*, user: User, workspace: Workspace, llm: LLM, source: str =
     provider = llm.provider
     base_url = settings.PROVIDERS.get(provider, {}).get("base_url", "")
     # The user's own first.
-    own = sorted(_own_keys(user, workspace).filter(name=provider), key=lambda row: row.user_id is None)
-    for variable in own:
+    for variable in sorted(_own_keys(user, workspace).filter(name=provider), key=lambda row: row.user_id is None):
         owner = "user" if variable.user_id else "workspace"
         if source in ("", owner):
             return Credentials(
@@ -52,7 +53,7 @@ def providers_with_key(*, user: User, workspace: Workspace) -> set[str]:
     if not user.allows_paid_fallback:
         return own
     house = {name for name, provider in settings.PROVIDERS.items() if provider["api_key"]}
-    return {ProviderName.DEMO.value, ProviderName.PRIVATE.value, *house, *own}
+    return {*KEYLESS, *house, *own}
 
 
 def _house(llm: LLM, base_url: str) -> Credentials:
@@ -72,13 +73,14 @@ def _opened(variable: UserVariable) -> str:
     except CannotDecrypt as error:
         logger.error("key %s of provider %s can't be read: %s", variable.pk, variable.name, error)
         # Falling back to another key could surprise with a bill.
+        whose = "Your" if variable.user_id else "The workspace's"
         raise ProviderNotConfigured(
-            f"Your {variable.name} key can't be read; set it again.", provider=variable.name
+            f"{whose} {variable.name} key can't be read; set it again.", provider=variable.name
         ) from None
 
 
 def _own_keys(user: User, workspace: Workspace) -> QuerySet[UserVariable]:
-    return UserVariable.objects.filter(
+    return UserVariable.objects.exclude(name__in=KEYLESS).filter(
         Q(user=user) | Q(workspace=workspace),
         Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now()),
         category=UserVariable.Category.API_KEY,

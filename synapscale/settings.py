@@ -110,9 +110,10 @@ INSTALLED_APPS = [
     "conversations",
     "analytics",
 ]
-# API requests pass only the first two and the last: see common.middleware.
+# API requests pass only the first three and the last: see common.middleware.
 MIDDLEWARE = [
     "synapscale.common.middleware.RequestIDMiddleware",
+    "synapscale.common.middleware.HostMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "synapscale.common.middleware.SessionMiddleware",
     "synapscale.common.middleware.CsrfViewMiddleware",
@@ -191,7 +192,7 @@ DATABASE_THREADS = env_int("DATABASE_THREADS", min(DATABASE_POOL_SIZE, 8))
 # --- API ------------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["workspaces.authentication.AccessTokenAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PERMISSION_CLASSES": ["workspaces.permissions.InScope"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["synapscale.common.parsing.StrictJSONParser"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "synapscale.common.negotiation.JSONForAll",
@@ -232,6 +233,9 @@ SPECTACULAR_SETTINGS = {
         "UsageStatusEnum": "conversations.models.UsageLog.Status",
         "WorkspaceKindEnum": "workspaces.models.Workspace.Kind",
         "ConversationKindEnum": "conversations.models.Conversation.Kind",
+        "ScopeEnum": "workspaces.models.Scope",
+        "KeyOwnerEnum": ["user", "workspace"],
+        "VariableCategoryEnum": "workspaces.models.UserVariable.Category",
     },
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = env_int("MAX_REQUEST_BYTES", 25 * 1024 * 1024)

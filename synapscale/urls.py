@@ -14,5 +14,7 @@ urlpatterns = [
     path("api/v1/", include("conversations.api.urls")),
     path("v1/", include("conversations.compat.urls")),
 ]
+handler400 = "synapscale.common.api_errors.bad_request"
+handler403 = "synapscale.common.api_errors.permission_denied"
 handler404 = "synapscale.common.api_errors.not_found"
 handler500 = "synapscale.common.api_errors.server_error"

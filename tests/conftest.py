@@ -16,11 +16,13 @@ from django.test import TransactionTestCase
 
 from conversations import calls
 from conversations.audit import audit
+from llm.circuits import CIRCUITS
 from llm.models import LLM
 from tests import tenancy_guard
 from tests.catalogue import make_llm
 from tests.people import Cast, Person, make_cast
 from tests.providers.standins import StandIn
+from workspaces import wrong_tokens
 
 # --- Database -------------------------------------------------------------------------------------------------------
 
@@ -73,6 +75,20 @@ def _tenancy(request: pytest.FixtureRequest) -> Iterator[None]:
     tenancy_guard.switch(request.node.get_closest_marker("fleet") is None)
     yield
     tenancy_guard.switch(False)
+
+
+@pytest.fixture(autouse=True)
+def _no_wrong_tokens_yet() -> None:
+    """All tests come from one address."""
+    wrong_tokens.forget()
+
+
+@pytest.fixture(autouse=True)
+def _circuits() -> Iterator[None]:
+    """They belong to the process: no test must learn from another that a provider fails."""
+    CIRCUITS.reset()
+    yield
+    CIRCUITS.reset()
 
 
 @pytest.fixture

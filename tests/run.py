@@ -17,7 +17,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 ENGINES = ("sqlite", "postgresql")
 # What touches no database is the same on both: it runs with the first.
-WITHOUT_DATABASE = ("tests/providers", "tests/llm/test_pricing.py", "tests/test_architecture.py")
+WITHOUT_DATABASE = (
+    "tests/providers",
+    "tests/llm/test_pricing.py",
+    "tests/llm/test_images.py",
+    "tests/test_architecture.py",
+)
 
 
 @contextmanager

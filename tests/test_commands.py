@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import stat
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from tests.house import house
 from tests.people import Cast, Person, fund
 from workspaces import tokens
 from workspaces.authentication import caller_of
-from workspaces.models import AccessToken, Membership, User, Workspace
+from workspaces.models import AccessToken, Membership, Scope, User, Workspace
 
 __all__ = ["house"]
 pytestmark = pytest.mark.django_db
@@ -73,6 +74,36 @@ def test_create_token_says_what_is_wrong(cast: Cast) -> None:
     assert said("alice@example.org", "rival") == "alice@example.org is not a member of rival."
     assert said("alice@example.org", "acme", " ") == "A token's name has 1 to 100 characters."
     assert said("alice@example.org", "acme", "x" * 101) == "A token's name has 1 to 100 characters."
+    assert AccessToken.objects.count() == count
+
+
+def test_create_token_narrows_it(alice: Person, llm: LLM) -> None:
+    def narrowed(*options: str) -> AccessToken:
+        raw = run("create_token", "--user", "alice@example.org", "--workspace", "acme", "--name", "CI", *options)
+        return AccessToken.objects.get(digest=tokens.digest(raw.removesuffix("\n")))
+
+    plain = narrowed()
+    assert (plain.scopes, plain.expires_at, plain.allowed_models) == (Scope.values, None, [])
+    token = narrowed("--scopes", "read, chat", "--expires-in", "30", "--allowed-models", str(llm))
+    assert (token.scopes, token.allowed_models) == (["chat", "read"], ["openai/openai-test"])
+    assert token.expires_at - token.created_at - timedelta(days=30) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--scopes", "chat,all"), "There is no scope all; there are chat, read, billing, keys, admin."),
+        (("--scopes", " , "), "A token without a scope can do nothing: give one or more."),
+        (("--expires-in", "0"), "A token expires in 1 to 36500 days."),
+        (("--expires-in", "36501"), "A token expires in 1 to 36500 days."),
+        (("--allowed-models", "openai/gone"), "There is no model openai/gone."),
+        (("--allowed-models", ""), "Give one or more models, or leave the option out."),
+    ],
+)
+def test_create_token_says_which_rule_is_wrong(alice: Person, options: tuple[str, str], said: str) -> None:
+    count = AccessToken.objects.count()
+    who = ("--user", "alice@example.org", "--workspace", "acme", "--name", "CI")
+    assert failure("create_token", *who, *options) == said
     assert AccessToken.objects.count() == count
 
 

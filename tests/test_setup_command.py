@@ -4,42 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.installation import Installation, scratch
+from tests.installation import SERVER, Installation
+from tests.installed import empty, fail_at, installed, once, trial_of
 from workspaces import tokens
 
+__all__ = ["empty", "installed", "once"]
 pytestmark = pytest.mark.timeout(600)
-STEPS = ["migrate", "seed models", "demo model", "trial workspace", "static files", "verify"]
-
-
-@pytest.fixture(scope="module")
-def once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Installation, str]]:
-    with scratch(tmp_path_factory.mktemp("installed") / "it") as installation:
-        ended = installation.manage("setup", "--demo", "--address", "http://127.0.0.1:8000/")
-        assert ended.returncode == 0, ended.stderr
-        yield installation, ended.stdout
-
-
-@pytest.fixture
-def installed(once: tuple[Installation, str], tmp_path: Path) -> Iterator[Installation]:
-    """A copy, to do with as one likes."""
-    with scratch(tmp_path / "copy", like=once[0]) as installation:
-        yield installation
-
-
-@pytest.fixture
-def empty(tmp_path: Path) -> Iterator[Installation]:
-    with scratch(tmp_path / "empty") as installation:
-        yield installation
-
-
-def trial_of(installation: Installation) -> dict[str, str]:
-    told: dict[str, str] = json.loads((installation.folder / "var" / "trial.json").read_text())
-    return told
+STEPS = ["migrate", "seed models", "demo model", "trial workspace", "static files", "leftovers", "verify"]
 
 
 def steps(output: str) -> dict[str, str]:
@@ -58,7 +32,9 @@ def test_from_nothing_every_step_is_told(once: tuple[Installation, str]) -> None
     assert told["seed models"] == "12 created, 0 updated, 0 prices superseded, 0 unchanged"
     assert told["demo model"] == "created"
     assert told["trial workspace"] == "workspace “demo”, user demo@synapscale.local"
+    assert told["leftovers"] == "0 replayed, 0 interrupted, 0 lost, 0 reconciled"
     assert told["verify"] == "5/5"
+    assert "warning" not in output
     access = trial_of(installation)
     assert f"http://127.0.0.1:8000/admin/   {access['email']} / {access['password']}" in output
     assert f"curl -s http://127.0.0.1:8000/api/v1/conversations/{access['conversation_id']}/messages" in output
@@ -77,35 +53,56 @@ def test_again_it_finds_everything_there(installed: Installation) -> None:
     assert trial_of(installed) == access
 
 
-def fail_at(installation: Installation, step: str) -> None:
-    """Something is in the way of a step."""
-    var = installation.folder / "var"
-    if step == "migrate":
-        installation.sql("CREATE TABLE billing_events (in_the_way INTEGER)")
-    elif step == "trial workspace":
-        (var / "trial.json").unlink(missing_ok=True)
-        (var / "trial.json").mkdir(parents=True)
-    elif step == "static files":
-        var.mkdir(exist_ok=True)
-        (var / "static").write_text("not a folder")
-    elif step == "verify":
-        var.mkdir(exist_ok=True)
-        (var / "spool").write_text("not a folder")
-
-
-@pytest.mark.parametrize("step", ["migrate", "trial workspace", "verify"])
+@pytest.mark.parametrize("step", ["migrate", "trial workspace"])
 def test_on_an_empty_database_a_failed_step_leaves_it_empty(empty: Installation, step: str) -> None:
     fail_at(empty, step)
     before = empty.state()
     ended = empty.manage("setup", "--demo")
     assert ended.returncode == 1
     number = STEPS.index(step) + 1
-    assert f"step {number}/6 “{step}” failed: " in ended.stderr
+    assert f"step {number}/7 “{step}” failed: " in ended.stderr
     assert ended.stderr.rstrip().endswith("The database is as it was before.")
     assert "Traceback" not in ended.stderr
     assert len(re.findall(r"^\[", ended.stdout, re.MULTILINE)) == number - 1
     assert empty.state() == before
-    assert not list(empty.folder.glob("*.before-setup"))
+
+
+OLD = {"conversations": "0002", "billing": "0002", "llm": "0002", "workspaces": "0001"}
+
+
+@pytest.fixture
+def old(empty: Installation) -> Installation:
+    """An installation of an earlier version, with a workspace in it."""
+    for app, name in {"contenttypes": "", "auth": "", "admin": "", "sessions": "", **OLD}.items():
+        assert empty.manage("migrate", app, *([name] if name else [])).returncode == 0
+    space, wallet, now = "0" * 31 + "1", "0" * 31 + "2", "2026-01-01 00:00:00"
+    empty.sql(
+        "INSERT INTO workspaces (id, created_at, name, slug, kind, status, allowed_models, default_model, keeps_api_content) "
+        f"VALUES ('{space}', '{now}', 'Acme', 'acme', 'individual', 'active', '[]', '', '1')"
+    )
+    empty.sql(
+        "INSERT INTO wallets (id, created_at, mode, status, balance, held, credit_limit, seq, markup_bps, workspace_id) "
+        f"VALUES ('{wallet}', '{now}', 'prepaid', 'open', 0, 0, 0, 0, 0, '{space}')"
+    )
+    return empty
+
+
+def test_a_failed_migration_undoes_the_ones_before_it(old: Installation) -> None:
+    """Each of them is a transaction of its own elsewhere, and on SQLite they rebuild tables with what is in them."""
+    old.sql("CREATE TABLE token_spends (in_the_way INTEGER)")
+    before = old.state()
+    ended = old.manage("setup")
+    assert ended.returncode == 1
+    assert "“migrate” failed: " in ended.stderr
+    assert old.state() == before
+
+    old.sql("DROP TABLE token_spends")
+    ended = old.manage("setup")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    told = steps(ended.stdout)
+    assert re.fullmatch(r"\d+ migrations applied", told["migrate"])
+    assert told["verify"] == "5/5"
+    assert old.sql("SELECT w.slug FROM workspaces w JOIN wallets x ON x.workspace_id = w.id") == [("acme",)]
 
 
 def test_on_one_in_use_a_failed_step_leaves_everything_as_it_was(installed: Installation) -> None:
@@ -117,7 +114,7 @@ def test_on_one_in_use_a_failed_step_leaves_everything_as_it_was(installed: Inst
     before = installed.state()
     ended = installed.manage("setup")
     assert ended.returncode == 1
-    assert "[2/4] seed models: 0 created, 1 updated" in ended.stdout
+    assert "[2/5] seed models: 0 created, 1 updated" in ended.stdout
     assert "“static files” failed: " in ended.stderr
     assert installed.state() == before
 
@@ -128,8 +125,64 @@ def test_once_nothing_is_in_the_way_it_succeeds_without_a_trial(empty: Installat
     empty.sql("DROP TABLE billing_events")
     ended = empty.manage("setup")
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert list(steps(ended.stdout)) == ["migrate", "seed models", "static files", "verify"]
+    assert list(steps(ended.stdout)) == ["migrate", "seed models", "static files", "leftovers", "verify"]
     assert empty.state()["users"] == []
+
+
+def test_a_fault_of_the_installation_ends_it_and_undoes_nothing(installed: Installation) -> None:
+    """What was prepared is right all the same, and a server may have begun to use it."""
+    fail_at(installed, "verify")
+    installed.sql("UPDATE llms SET display_name = 'Renamed' WHERE provider = 'grok'")
+    ended = installed.manage("setup")
+    assert ended.returncode == 1
+    assert "step 5/5 “verify” failed: services: FileExistsError: " in ended.stderr
+    assert ended.stderr.rstrip().endswith("What the steps before it did is kept.")
+    assert installed.sql("SELECT count(*) FROM llms WHERE display_name = 'Renamed'") == [(0,)]
+
+
+def test_a_missing_guard_ends_it(installed: Installation) -> None:
+    installed.sql("DROP TRIGGER holds_frozen" + (" ON holds" if SERVER else ""))
+    ended = installed.manage("setup")
+    assert ended.returncode == 1
+    assert "“verify” failed: relationships: trigger holds_frozen is missing" in ended.stderr
+
+
+def test_what_is_to_be_seen_to_is_told_and_does_not_end_it(installed: Installation) -> None:
+    """Or a model without a price, or one row of a year of books, would keep everybody from being served."""
+    installed.python(
+        "LLM.objects.create(provider='openai', name='unpriced', display_name='x', context_window=9, max_output_tokens=9)"
+    )
+    installed.sql("UPDATE wallets SET held = 1")
+    ended = installed.manage("setup", "--demo", "--address", "http://127.0.0.1:8000/")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert steps(ended.stdout)["verify"] == "3/5"
+    assert [line for line in ended.stdout.splitlines() if line.startswith("warning: ")] == [
+        "warning: services: openai/unpriced has no price now; give it one or retire it in the back office",
+        "warning: data consistency: held: 1 rows break “what a wallet holds is the sum of its open holds”; "
+        "audit_ledger names them",
+    ]
+    assert "SynapScale on http://127.0.0.1:8000" in ended.stdout
+    assert installed.manage("verify").returncode == 1
+
+
+def test_answers_that_were_not_metered_are(installed: Installation) -> None:
+    add = (
+        "chat = Conversation.objects.get(); "
+        "Message.objects.bulk_create([Message(workspace=chat.workspace, conversation=chat, user=chat.user, "
+        "llm=LLM.objects.get({}), role='assistant', status='sent', content='x' * 40)])"
+    )
+    installed.python(add.format("provider='demo'"))
+    ended = installed.manage("setup")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    told = steps(ended.stdout)
+    assert told["leftovers"] == "0 replayed, 0 interrupted, 0 lost, 1 reconciled"
+    assert told["verify"] == "5/5"
+
+    unpriced = "provider='openai', name='unpriced', display_name='x', context_window=9, max_output_tokens=9"
+    installed.python(f"LLM.objects.create({unpriced}, is_active=False); " + add.format("name='unpriced'"))
+    ended = installed.manage("setup")
+    assert ended.returncode == 0, ended.stderr
+    assert "warning: leftovers: 1 answers can't be metered; reconcile_usage says why" in ended.stdout
 
 
 # --- The other commands, as processes ---------------------------------------------------------------------------------

@@ -359,6 +359,34 @@ def test_reading_again_names_the_workspace(message: Message) -> None:
         assert Message.objects.filter(workspace_id=message.workspace_id).defer("content").first().content == "Hello"
 
 
+@pytest.mark.fleet
+def test_a_row_read_without_its_workspace_finds_it_by_its_id(books: Cast, django_assert_num_queries: Any) -> None:
+    """Where else could it be looked up. Once it is there, everything names it again."""
+    acme = books.alice.workspace
+    for name in ("workspace_id", "reference"):
+        event = BillingEvent.objects.only("seq").filter(workspace=acme).first()
+        assert event is not None
+        with django_assert_num_queries(1):
+            assert getattr(event, name)
+        assert event.workspace_id == acme.pk
+    conversation = Conversation.objects.only("title").get(workspace=acme)
+    conversation.title = "Renamed"
+    conversation.save()
+    conversation.refresh_from_db()
+    assert (conversation.title, conversation.workspace_id) == ("Renamed", acme.pk)
+
+
+@pytest.mark.fleet
+def test_what_protects_a_row_can_be_told(books: Cast) -> None:
+    """Django reads it with hardly a column, and without its workspace."""
+    with pytest.raises(models.ProtectedError) as refused:
+        books.alice.user.delete()
+    assert "Conversation.user" in str(refused.value)
+    with pytest.raises(models.ProtectedError) as refused:
+        Wallet.objects.get(workspace=books.alice.workspace).delete()
+    assert "Hold.wallet" in str(refused.value)
+
+
 def test_deleting_by_a_queryset_names_the_workspace(message: Message) -> None:
     """``row.delete()`` does not: it asks every table that may point at the row, by its id alone. No request does it."""
     with statements():

@@ -9,6 +9,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth import admin as auth
 from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -16,7 +17,17 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
 
 from synapscale.common.admin import OperatorAdmin, OperatorForm, PresentingInline, ViewOnlyAdmin
-from workspaces.models import AccessToken, Membership, RateBucket, User, UserVariable, Workspace
+from workspaces import issuing
+from workspaces.models import (
+    HAS_ONE_MEMBER,
+    KEEPS_AN_OWNER,
+    AccessToken,
+    Membership,
+    RateBucket,
+    User,
+    UserVariable,
+    Workspace,
+)
 
 PRIVILEGES = ("is_staff", "is_superuser", "groups", "user_permissions")
 INLINE_MEMBERS = 100
@@ -50,7 +61,7 @@ class UserAdmin(OperatorAdmin, auth.UserAdmin):
     ordering = ("-id",)
     readonly_fields = ("last_login", "created_at")
     fieldsets = (
-        (None, {"fields": ("email", "name", "password")}),
+        (None, {"fields": ("email", "name", "password", "allows_paid_fallback")}),
         ("Permissions", {"fields": ("is_active", *PRIVILEGES)}),
         ("Dates", {"fields": ("last_login", "created_at")}),
     )
@@ -67,10 +78,22 @@ class UserAdmin(OperatorAdmin, auth.UserAdmin):
         return super().has_change_permission(request, obj)
 
 
+class MembersFormSet(forms.BaseInlineFormSet):
+    """The members there are, looked at together: each alone would find another owner."""
+
+    def clean(self) -> None:
+        super().clean()
+        kept = [form for form in self.initial_forms if form not in self.deleted_forms]
+        had_owner = any(form.initial.get("role") == Membership.Role.OWNER for form in self.initial_forms)
+        if had_owner and not any(form.instance.role == Membership.Role.OWNER for form in kept):
+            raise ValidationError(KEEPS_AN_OWNER)
+
+
 class MembershipInline(PresentingInline):
     """The members there are. The person is text: a chooser for each would be a query for each."""
 
     model = Membership
+    formset = MembersFormSet
     fields = ("user", "role", "created_at")
     readonly_fields = ("user", "created_at")
     verbose_name_plural = "members"
@@ -92,11 +115,23 @@ class NewMembershipForm(forms.ModelForm):
         return self.cleaned_data
 
 
+class NewMembersFormSet(forms.BaseInlineFormSet):
+    """The members to be added, counted together."""
+
+    def clean(self) -> None:
+        super().clean()
+        added = [form for form in self.extra_forms if form.has_changed() and form not in self.deleted_forms]
+        there = 0 if self.instance._state.adding else self.instance.memberships.count()
+        if added and self.instance.kind == Workspace.Kind.INDIVIDUAL and there + len(added) > 1:
+            raise ValidationError(HAS_ONE_MEMBER)
+
+
 class NewMembershipInline(PresentingInline):
     """The members to be added."""
 
     model = Membership
     form = NewMembershipForm
+    formset = NewMembersFormSet
     fields = ("user", "role")
     autocomplete_fields = ("user",)
     verbose_name = "new member"
@@ -124,8 +159,8 @@ class WorkspaceAdmin(OperatorAdmin):
     prepopulated_fields = {"slug": ("name",)}
     add_fields = ("name", "slug", "kind")
     fields = (
-        "name", "slug", "kind", "status", "allowed_models", "default_model", "max_tokens_cap", "keeps_api_content",
-        "created_at",
+        "name", "slug", "kind", "status", "allowed_models", "default_model", "fallback_models", "max_tokens_cap",
+        "requests_per_minute", "tokens_per_minute", "keeps_api_content", "created_at",
     )  # fmt: skip
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> list[Any]:
@@ -149,8 +184,23 @@ class MembershipAdmin(OperatorAdmin):
     fields = ("user", "workspace", "role", "created_at")
     is_deletable = True
 
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """What would leave a workspace without an owner is shown as what stands in the way."""
+        *found, protected = super().get_deleted_objects(objs, request)
+        owners = [membership for membership in objs if membership.role == Membership.Role.OWNER]
+        others = Membership.objects.filter(role=Membership.Role.OWNER).exclude(pk__in=[owner.pk for owner in owners])
+        spaces = others.filter(workspace__in=[owner.workspace_id for owner in owners])
+        safe = set(spaces.values_list("workspace_id", flat=True))
+        last = [f"{owner}. {KEEPS_AN_OWNER}" for owner in owners if owner.workspace_id not in safe]
+        return *found, [*protected, *last]
+
 
 class AccessTokenForm(OperatorForm):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "spend_period" in self.fields:
+            self.fields["spend_period"].required = False  # never to begin anew is written as an empty text
+
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
         user, workspace = cleaned.get("user"), cleaned.get("workspace")
@@ -167,7 +217,9 @@ class AccessTokenAdmin(OperatorAdmin):
     """Tokens are issued and revoked, never edited. The raw text is shown once, when the token is issued."""
 
     form = AccessTokenForm
-    list_display = ("name", "prefix", "user", "workspace", "is_valid", "expires_at", "revoked_at", "last_used_at")
+    list_display = (
+        "name", "prefix", "user", "workspace", "scopes", "is_valid", "expires_at", "revoked_at", "last_used_at",
+    )  # fmt: skip
     list_filter = ("revoked_at", "expires_at", "created_at")
     list_select_related = ("user", "workspace")
     list_defer = ("digest",)
@@ -175,8 +227,10 @@ class AccessTokenAdmin(OperatorAdmin):
     search_fields = ("prefix", "name__istartswith", "user__email", "workspace__slug")
     search_help_text = "An id, the eight characters after “sk-syn-”, a user's e-mail address or a workspace's slug."
     autocomplete_fields = ("user", "workspace")
-    add_fields = ("user", "workspace", "name", "expires_at")
-    fields = ("name", "prefix", "user", "workspace", "expires_at", "revoked_at", "last_used_at", "created_at")
+    add_fields = ("user", "workspace", "name", *issuing.RULES)
+    fields = (
+        "name", "prefix", "user", "workspace", *issuing.RULES, "revoked_at", "last_used_at", "created_at",
+    )  # fmt: skip
     actions = ("revoke",)
 
     @admin.display(boolean=True, description="valid")
@@ -190,7 +244,7 @@ class AccessTokenAdmin(OperatorAdmin):
         return super().has_change_permission(request)
 
     def save_model(self, request: HttpRequest, obj: AccessToken, form: Any, change: bool) -> None:
-        token, raw = AccessToken.issue(user=obj.user, workspace=obj.workspace, name=obj.name, expires_at=obj.expires_at)
+        token, raw = AccessToken.issue(user=obj.user, workspace=obj.workspace, name=obj.name, **issuing.rules_of(obj))
         obj.pk, obj.prefix = token.pk, token.prefix  # what the log entry and the next page refer to
         messages.success(request, f"Copy the token now, it can't be shown again: {raw}")
 

@@ -1,4 +1,4 @@
-"""Who is calling: an access token in ``Authorization: Bearer`` or ``x-api-key``, never in the address."""
+"""Who is calling: an access token in ``Authorization: Bearer``, ``x-api-key`` or ``x-goog-api-key``, never in the address."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from workspaces import tokens
+from synapscale.common.errors import RateLimited, Refusal
+from workspaces import tokens, wrong_tokens
 from workspaces.models import AccessToken, Membership, User, Workspace
 
 _REFUSED = "The access token is missing, malformed, expired or revoked."
+_KEY_HEADERS = ("x-api-key", "x-goog-api-key")
+"""Where the SDKs of Anthropic and Google send it; OpenAI's sends a bearer token."""
+_KEY_PARAMETERS = {"key", "api_key", "apikey", "api-key", "access_token", "token", "authorization", *_KEY_HEADERS}
 
 
 class Caller:
@@ -31,7 +35,18 @@ def raw_token(request: Any) -> str:
     scheme, _, value = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return value.strip()
-    return request.headers.get("x-api-key", "").strip()
+    return next((value for name in _KEY_HEADERS if (value := request.headers.get(name, "").strip())), "")
+
+
+def refuse_token_in_address(request: Any) -> None:
+    """A token in the address is a leaked one: proxies, logs and histories keep it."""
+    for name, values in request.GET.lists():
+        if name.lower() in _KEY_PARAMETERS and any(map(tokens.looks_like_one, values)):
+            raise Refusal(
+                "An access token must not stand in the address, which logs keep: send it in a header, and replace this one.",
+                code="token_in_address",
+                details={"parameter": name.lower()},
+            )
 
 
 def caller_of(raw: str) -> Caller | None:
@@ -57,11 +72,14 @@ def caller(request: Any) -> Caller:
 
 class AccessTokenAuthentication(BaseAuthentication):
     def authenticate(self, request: Request) -> tuple[User, Caller] | None:
+        refuse_token_in_address(request)
         raw = raw_token(request)
         if not raw:
             return None
         who = caller_of(raw)
         if who is None:
+            if seconds := wrong_tokens.note(request.META.get("REMOTE_ADDR", "")):
+                raise RateLimited("Too many wrong access tokens from this address.", retry_after=seconds)
             raise AuthenticationFailed(_REFUSED)
         return who.user, who
 
@@ -71,13 +89,16 @@ class AccessTokenAuthentication(BaseAuthentication):
 
 class _Scheme(OpenApiAuthenticationExtension):
     target_class = AccessTokenAuthentication
-    name = ["accessToken", "apiKey"]
+    name = ["accessToken", "apiKey", "googleApiKey"]
 
     def get_security_definition(self, auto_schema: Any) -> list[dict[str, str]]:
         return [
             {"type": "http", "scheme": "bearer", "description": "An access token, `sk-syn-…`."},
-            {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "The same token."},
+            *(
+                {"type": "apiKey", "in": "header", "name": name, "description": "The same token."}
+                for name in _KEY_HEADERS
+            ),
         ]
 
     def get_security_requirement(self, auto_schema: Any) -> list[dict[str, list[Any]]]:
-        return [{"accessToken": []}, {"apiKey": []}]  # either
+        return [{name: []} for name in self.name]  # any of them

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from django.db import transaction
-from django.utils import timezone
 
 from synapscale.common.errors import Conflict, Forbidden, NotFound, Unprocessable
-from workspaces.models import AccessToken, Membership, User, Workspace
+from workspaces.models import HAS_ONE_MEMBER, KEEPS_AN_OWNER, Membership, User, Workspace
 
 
 @transaction.atomic
@@ -14,7 +13,7 @@ def add_member(*, workspace: Workspace, email: str, role: str, by: Membership) -
     """Add the person with this address; who is not known yet gets an account without a password."""
     Workspace.objects.select_for_update().get(pk=workspace.pk)
     if workspace.kind == Workspace.Kind.INDIVIDUAL:
-        raise Unprocessable("An individual workspace has one member.", code="individual_workspace")
+        raise Unprocessable(HAS_ONE_MEMBER, code="individual_workspace")
     _may_grant(by, role)
     user = User.objects.filter(email=email.lower()).first() or User.objects.create_user(email)
     membership, created = Membership.objects.get_or_create(workspace=workspace, user=user, defaults={"role": role})
@@ -39,16 +38,13 @@ def change_role(*, membership: Membership, role: str, by: Membership) -> Members
 
 @transaction.atomic
 def remove_member(*, membership: Membership, by: Membership) -> None:
-    """Remove a member, and revoke their tokens for this workspace. Everybody may leave by themselves."""
+    """Remove a member; their tokens for this workspace are revoked with it. Everybody may leave by themselves."""
     Workspace.objects.select_for_update().get(pk=membership.workspace_id)
     membership = _as_it_is_now(membership)
     if membership.pk != by.pk:
         _may_touch(by, membership)
     if membership.role == Membership.Role.OWNER:
         _not_last_owner(membership)
-    # A token of theirs must not come back to life when they do.
-    tokens = AccessToken.objects.filter(user_id=membership.user_id, workspace_id=membership.workspace_id)
-    tokens.filter(revoked_at__isnull=True).update(revoked_at=timezone.now())
     membership.delete()
 
 
@@ -73,6 +69,5 @@ def _may_touch(by: Membership, member: Membership) -> None:
 
 
 def _not_last_owner(member: Membership) -> None:
-    owners = Membership.objects.filter(workspace_id=member.workspace_id, role=Membership.Role.OWNER)
-    if not owners.exclude(pk=member.pk).exists():
-        raise Conflict("A workspace keeps at least one owner.", code="last_owner")
+    if member.is_last_owner:
+        raise Conflict(KEEPS_AN_OWNER, code="last_owner")

@@ -15,3 +15,8 @@ def register(unknown: Callable[[Iterable[str]], list[str]]) -> None:
 
 def unknown(names: Iterable[str]) -> list[str]:
     return _unknown(names) if _unknown else []
+
+
+def complaints(names: Iterable[str]) -> list[str]:
+    """A line for each of ``names`` that no model has."""
+    return [f"There is no model “{name}”." for name in unknown(names)]

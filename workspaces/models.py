@@ -5,20 +5,27 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
 
 from synapscale.common.models import BaseModel, TenantModel
 from synapscale.common.money import UsdField
-from workspaces import crypto, tokens
+from workspaces import crypto, model_names, tokens
 
 
 def rate_field(help_text: str) -> models.PositiveIntegerField:
     return models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)], help_text=help_text)
+
+
+def _check_model_names(field: str, names: Any) -> None:
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValidationError({field: "Give a list of “provider/name”."})
 
 
 class UserManager(BaseUserManager["User"]):
@@ -120,14 +127,32 @@ class Workspace(BaseModel):
         return self.status == self.Status.ACTIVE
 
     def clean(self) -> None:
+        self._check_rules()
         for field in ("allowed_models", "fallback_models"):
-            names = getattr(self, field)
-            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-                raise ValidationError({field: "Give a list of “provider/name”."})
+            _check_model_names(field, getattr(self, field))
+
+    def _check_rules(self) -> None:
+        """Models are named that there are, and an individual workspace has one member."""
+        errors: dict[str, Any] = {}
+        named = {name: getattr(self, name) for name in ("allowed_models", "fallback_models")}
+        named["default_model"] = [self.default_model] if self.default_model else []
+        for field, names in named.items():
+            if isinstance(names, list) and (messages := model_names.complaints(map(str, names))):
+                errors[field] = messages
+        if self.default_model and not errors and not self.allows(self.default_model):
+            errors["default_model"] = f"“{self.default_model}” is not one of the allowed models."
+        if self.kind == self.Kind.INDIVIDUAL and not self._state.adding and (count := self.memberships.count()) > 1:
+            errors["kind"] = f"It has {count} members, and an individual workspace has one."
+        if errors:
+            raise ValidationError(errors)
 
     def allows(self, model: str) -> bool:
         """Whether ``provider/name`` may be called here."""
         return not self.allowed_models or model in self.allowed_models
+
+
+KEEPS_AN_OWNER = "A workspace keeps at least one owner."
+HAS_ONE_MEMBER = "An individual workspace has one member."
 
 
 class Membership(BaseModel):
@@ -150,6 +175,22 @@ class Membership(BaseModel):
 
     def __str__(self) -> str:
         return f"{self.user} in {self.workspace} as {self.role}"
+
+    def clean(self) -> None:
+        """The rules of ``workspaces.members`` that do not depend on who changes a membership."""
+        super().clean()
+        if self._state.adding:
+            space = self.workspace if self.workspace_id else None
+            if space and space.kind == Workspace.Kind.INDIVIDUAL and space.memberships.exists():
+                raise ValidationError(HAS_ONE_MEMBER)
+        elif self.role != self.Role.OWNER and self.is_last_owner:
+            raise ValidationError({"role": KEEPS_AN_OWNER})
+
+    @property
+    def is_last_owner(self) -> bool:
+        """Whether its workspace has no other owner, as things are stored."""
+        owners = Membership.objects.filter(workspace_id=self.workspace_id, role=self.Role.OWNER).order_by()
+        return list(owners.values_list("pk", flat=True)[:2]) == [self.pk]
 
     @property
     def may_administer(self) -> bool:
@@ -217,16 +258,23 @@ class AccessToken(BaseModel):
         ordering = ["-id"]
 
     def __str__(self) -> str:
-        return f"{self.name} (sk-syn-{self.prefix}…)"
+        return f"{self.name} ({tokens.shown(self.prefix)})"
 
     @classmethod
-    def issue(cls, *, user: User, workspace: Workspace, name: str, expires_at: Any = None) -> tuple[AccessToken, str]:
-        """A new token and its raw text, which can't be shown again."""
+    def issue(cls, *, user: User, workspace: Workspace, name: str, **rules: Any) -> tuple[AccessToken, str]:
+        """A new token and its raw text, which can't be shown again. Without ``rules`` it may all that its user may."""
         new = tokens.new_token()
         token = cls.objects.create(
-            user=user, workspace=workspace, name=name, prefix=new.prefix, digest=new.digest, expires_at=expires_at
+            user=user, workspace=workspace, name=name, prefix=new.prefix, digest=new.digest, **rules
         )
         return token, new.raw
+
+    def clean(self) -> None:
+        if not isinstance(self.scopes, list) or not self.scopes or any(s not in Scope.values for s in self.scopes):
+            raise ValidationError({"scopes": f"Give a list of one or more of {', '.join(Scope.values)}."})
+        _check_model_names("allowed_models", self.allowed_models)
+        if self.spend_limit_usd is not None and self.spend_limit_usd <= 0:
+            raise ValidationError({"spend_limit_usd": "A limit is more than 0."})
 
     @property
     def is_valid(self) -> bool:
@@ -284,19 +332,28 @@ class UserVariable(BaseModel):
     def __str__(self) -> str:
         return f"{self.category} {self.name} …{self.hint}"
 
+    def clean(self) -> None:
+        super().clean()
+        is_new_key = self._state.adding and self.category == self.Category.API_KEY
+        if is_new_key and self.name and self.name not in settings.PROVIDERS:
+            known = ", ".join(sorted(settings.PROVIDERS))
+            raise ValidationError({"name": f"“{self.name}” is none of the providers: {known}."})
+
     @property
-    def _bound_to(self) -> str:
+    def bound_to(self) -> str:
+        """What its ciphertext is bound to: copied into another row it does not decrypt."""
         owner = f"user:{self.user_id}" if self.user_id else f"workspace:{self.workspace_id}"
         return f"variable|{owner}|{self.category}|{self.name}|{self.pk}"
 
+    @sensitive_variables("secret")
     def set_value(self, secret: str) -> None:
         """Encrypt ``secret`` into this row (not saved yet)."""
-        self.key_id, self.ciphertext = crypto.encrypt(secret, bound_to=self._bound_to)
+        self.key_id, self.ciphertext = crypto.encrypt(secret, bound_to=self.bound_to)
         self.hint = secret[-4:] if len(secret) >= 12 else ""
 
     def get_value(self) -> str:
         """The secret in clear, for the length of a call. Raises ``crypto.CannotDecrypt``."""
-        return crypto.decrypt(bytes(self.ciphertext), key_id=self.key_id, bound_to=self._bound_to)
+        return crypto.decrypt(bytes(self.ciphertext), key_id=self.key_id, bound_to=self.bound_to)
 
 
 class RateBucket(TenantModel):

@@ -38,6 +38,20 @@ def digest(raw: str) -> str:
     return hashlib.sha256(raw.encode()).hexdigest()
 
 
+def shown(prefix: str) -> str:
+    """How a token is told from others once its raw text is gone.
+
+    >>> shown("abcdefgh")
+    'sk-syn-abcdefgh…'
+    """
+    return f"sk-syn-{prefix}…"
+
+
+def looks_like_one(text: str) -> bool:
+    """Whether ``text`` was meant as a token, a right one or not."""
+    return "sk-syn-" in text
+
+
 def is_well_formed(raw: str) -> bool:
     match = _TOKEN.fullmatch(raw)
     return match is not None and f"{zlib.crc32(raw[:-9].encode()):08x}" == match["checksum"]

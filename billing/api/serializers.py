@@ -66,7 +66,12 @@ class BillingEventSerializer(serializers.ModelSerializer[BillingEvent]):
 
     # The ledger stands below chats and knows them only by what was noted when it was charged.
     def get_related_message(self, event: BillingEvent) -> str | None:
-        return event.metadata.get("message")
+        return _charged(event).metadata.get("message")
 
     def get_related_usage_log(self, event: BillingEvent) -> str | None:
-        return event.metadata.get("usage_log")
+        return _charged(event).metadata.get("usage_log")
+
+
+def _charged(event: BillingEvent) -> BillingEvent:
+    """The event itself, or for a refund or adjustment the one that it corrects. The view selects both at once."""
+    return event.original or event

@@ -6,20 +6,14 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from conversations import attachments
-from conversations.api.fields import (
-    AttachmentField,
-    CallSettingsSerializer,
-    LLMField,
-    OwnAgentField,
-    SettingsField,
-    TemperatureField,
-)
+from conversations.api.fields import AttachmentField, LLMField, OwnAgentField, SettingsField
 from conversations.asks import Ask
+from conversations.call_settings import CallSettingsSerializer, TemperatureField
 from conversations.choices import find_llm
 from conversations.models import Agent, Conversation, Message, MessageFeedback, UsageLog
 from llm.models import LLM
 from synapscale.common.money import usd_text
-from synapscale.common.parsing import StrictModelSerializer
+from synapscale.common.parsing import StrictBooleanField, StrictCharField, StrictModelSerializer
 
 MAX_CONTENT = 2_000_000
 
@@ -28,7 +22,7 @@ class AgentSerializer(StrictModelSerializer):
     """A configured assistant: its model, instructions and settings."""
 
     llm = LLMField()
-    fallback_llms = serializers.ListField(child=LLMField(), max_length=10, required=False)
+    fallback_llms = serializers.ListField(child=LLMField(), max_length=Agent.MAX_FALLBACKS, required=False)
     settings = SettingsField(required=False)
     temperature = TemperatureField(required=False, allow_null=True)
 
@@ -219,12 +213,12 @@ class MessageDetailSerializer(MessageWithUsageSerializer):
 class AskSerializer(CallSettingsSerializer):
     """A message to be answered."""
 
-    content = serializers.CharField(max_length=MAX_CONTENT, trim_whitespace=False, allow_blank=True, required=False)
+    content = StrictCharField(max_length=MAX_CONTENT, trim_whitespace=False, allow_blank=True, required=False)
     role = serializers.ChoiceField(choices=["user", "tool"], default="user")
-    stream = serializers.BooleanField(default=False)
-    llm = serializers.CharField(max_length=250, required=False, allow_null=True)
+    stream = StrictBooleanField(default=False)
+    llm = StrictCharField(max_length=250, required=False, allow_null=True)
     attachments = serializers.ListField(child=AttachmentField(), max_length=attachments.MAX_ATTACHMENTS, required=False)
-    tool_call_id = serializers.CharField(max_length=100, required=False)
+    tool_call_id = StrictCharField(max_length=100, required=False)
 
     def validate_llm(self, name: str | None) -> str:
         if name and find_llm(name) is None:

@@ -1,5 +1,6 @@
 from django.urls import re_path
 
+from conversations.api import key_tests
 from conversations.api.views import AgentViewSet, ConversationViewSet, FeedbackView, MessageViewSet
 from synapscale.common.views import OptionalSlashRouter
 
@@ -14,4 +15,5 @@ urlpatterns = [
         FeedbackView.as_view({"get": "retrieve", "post": "create", "patch": "partial_update", "delete": "destroy"}),
         name="message-feedback",
     ),
+    *key_tests.urlpatterns,
 ]

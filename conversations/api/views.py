@@ -30,10 +30,11 @@ from conversations.models import Agent, Conversation, Message, MessageFeedback, 
 from synapscale.common.api_errors import error_body
 from synapscale.common.db import in_db
 from synapscale.common.errors import Conflict, Forbidden, Refusal
+from synapscale.common.parsing import StrictQuery
 from synapscale.common.sse import sse_response
 from synapscale.common.views import AsyncActionsMixin
 from workspaces.authentication import caller
-from workspaces.models import Workspace
+from workspaces.models import Scope, Workspace
 from workspaces.permissions import ReadOrAdmin, ReadOrMember
 
 _UUID = "[0-9a-f-]{36}"
@@ -41,11 +42,13 @@ _METHODS = ["get", "post", "patch", "delete", "head", "options"]
 """Without PUT: what it leaves out would have to be reset, and no client means that."""
 
 
-class AgentViewSet(viewsets.ModelViewSet[Agent]):
+class AgentViewSet(StrictQuery, viewsets.ModelViewSet[Agent]):
     """Agents of the workspace: everybody uses them, admins and owners keep them. Deleting one retires it."""
 
     serializer_class = AgentSerializer
     permission_classes = [ReadOrAdmin]
+    scopes_to_read = {Scope.CHAT, Scope.READ}
+    scopes_to_write = {Scope.ADMIN}
     http_method_names = _METHODS
     queryset = Agent.objects.none()
     lookup_value_regex = _UUID
@@ -77,11 +80,13 @@ class AgentViewSet(viewsets.ModelViewSet[Agent]):
             Agent.objects.filter(workspace=caller(self.request).workspace, is_default=True).update(is_default=False)
 
 
-class ConversationViewSet(viewsets.ModelViewSet[Conversation]):
+class ConversationViewSet(StrictQuery, viewsets.ModelViewSet[Conversation]):
     """The caller's conversations, and those shared in the workspace. Only their user changes or deletes them."""
 
     serializer_class = ConversationSerializer
     permission_classes = [ReadOrMember]
+    scopes_to_read = {Scope.CHAT, Scope.READ}
+    scopes_to_write = {Scope.CHAT}
     http_method_names = _METHODS
     filterset_class = ConversationFilter
     queryset = Conversation.objects.none()
@@ -98,7 +103,11 @@ class ConversationViewSet(viewsets.ModelViewSet[Conversation]):
 
     def perform_update(self, serializer: Any) -> None:
         self._only_own(serializer.instance)
-        serializer.save()
+        try:
+            with transaction.atomic():
+                serializer.save()
+        except IntegrityError:  # of one's API calls there is one that is active
+            raise Conflict("Another conversation of API calls is active already.", code="api_calls_active") from None
 
     def perform_destroy(self, instance: Conversation) -> None:
         self._only_own(instance)
@@ -112,12 +121,18 @@ class ConversationViewSet(viewsets.ModelViewSet[Conversation]):
 
 
 class MessageViewSet(  # type: ignore[misc]  # its dispatch is a coroutine
-    AsyncActionsMixin, mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Message]
+    AsyncActionsMixin,
+    StrictQuery,
+    mixins.ListModelMixin,
+    mixins.RetrieveModelMixin,
+    viewsets.GenericViewSet[Message],
 ):
     """The messages of a conversation, newest first. Posting one gets it answered."""
 
     serializer_class = MessageWithUsageSerializer
     permission_classes = [ReadOrMember]
+    scopes_to_read = {Scope.CHAT, Scope.READ}
+    scopes_to_write = {Scope.CHAT}
     filterset_class = MessageFilter
     queryset = Message.objects.none()
     lookup_value_regex = _UUID
@@ -199,11 +214,13 @@ class MessageViewSet(  # type: ignore[misc]  # its dispatch is a coroutine
         return response
 
 
-class FeedbackView(viewsets.GenericViewSet[MessageFeedback]):
+class FeedbackView(StrictQuery, viewsets.GenericViewSet[MessageFeedback]):
     """The caller's feedback on an answer; one per user and message."""
 
     serializer_class = FeedbackSerializer
     permission_classes = [ReadOrMember]
+    scopes_to_read = {Scope.CHAT, Scope.READ}
+    scopes_to_write = {Scope.CHAT}
     queryset = MessageFeedback.objects.none()
     filterset_class = None
 

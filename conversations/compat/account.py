@@ -21,7 +21,8 @@ from llm.models import LLM
 from synapscale.common.errors import NotFound
 from synapscale.common.money import ZERO, usd_text
 from workspaces.authentication import Caller, caller
-from workspaces.models import AccessToken
+from workspaces.models import AccessToken, Scope
+from workspaces.permissions import ANY_SCOPE
 
 _NEVER_ENDING = 100_000_000
 """What older clients are told of a limit that is none, in USD (as one-api does)."""
@@ -30,7 +31,7 @@ _NEVER_ENDING = 100_000_000
 class ModelsView(CompatView):
     """The models that may be called, in a shape that both SDKs read."""
 
-    scopes_to_read = scopes_to_write = frozenset({"chat", "read"})
+    scopes_to_read = scopes_to_write = frozenset({Scope.CHAT, Scope.READ})
 
     def get(self, request: Request) -> Response:
         rows = [_model(llm) for llm in _callable(caller(request))]
@@ -47,7 +48,7 @@ class ModelsView(CompatView):
 
 
 class ModelView(CompatView):
-    scopes_to_read = scopes_to_write = frozenset({"chat", "read"})
+    scopes_to_read = scopes_to_write = frozenset({Scope.CHAT, Scope.READ})
 
     def get(self, request: Request, model: str) -> Response:
         name = resolved(model)
@@ -60,7 +61,7 @@ class ModelView(CompatView):
 class KeyView(CompatView):
     """What the token that asks may still spend and has used; what ran on own keys is told apart. OpenRouter's shape."""
 
-    scopes_to_read = scopes_to_write = frozenset({"chat", "read", "billing", "keys", "admin"})
+    scopes_to_read = scopes_to_write = ANY_SCOPE
 
     def get(self, request: Request) -> Response:
         token, now = caller(request).token, timezone.now()
@@ -94,7 +95,7 @@ class KeyView(CompatView):
 class SubscriptionView(CompatView):
     """How much there is in all: ``hard_limit_usd`` less ``usage`` is what clients show as left."""
 
-    scopes_to_read = scopes_to_write = frozenset({"chat", "billing"})
+    scopes_to_read = scopes_to_write = frozenset({Scope.CHAT, Scope.BILLING})
 
     def get(self, request: Request) -> HttpResponse:
         who = caller(request)
@@ -110,7 +111,7 @@ class SubscriptionView(CompatView):
 class UsageView(CompatView):
     """What was used, in cents."""
 
-    scopes_to_read = scopes_to_write = frozenset({"chat", "billing"})
+    scopes_to_read = scopes_to_write = frozenset({Scope.CHAT, Scope.BILLING})
 
     def get(self, request: Request) -> HttpResponse:
         return _numbers(f'{{"object":"list","total_usage":{_number(_used(caller(request)) * 100)}}}')

@@ -14,13 +14,14 @@ from conversations.compat.views import CompatView
 from conversations.offers import Asker
 from synapscale.common.views import AsyncActionsMixin
 from workspaces.authentication import caller
+from workspaces.models import Scope
 
 
 class CountTokensView(AsyncActionsMixin, CompatView):  # type: ignore[misc]  # its dispatch is a coroutine
     """How long a prompt is: by the vendor's own count where it gives one for free, else by an estimate."""
 
     dialect = ANTHROPIC
-    scopes_to_read = scopes_to_write = frozenset({"chat"})
+    scopes_to_read = scopes_to_write = frozenset({Scope.CHAT})
 
     def post(self, request: Request) -> Any:
         who = caller(request)

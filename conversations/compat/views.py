@@ -32,7 +32,8 @@ from synapscale.common.sse import sse_response
 from synapscale.common.views import AsyncActionsMixin
 from workspaces import ratelimits
 from workspaces.authentication import caller
-from workspaces.permissions import ReadOrMember
+from workspaces.models import Scope
+from workspaces.permissions import ANY_SCOPE, ReadOrMember
 
 logger = logging.getLogger(__name__)
 START_SECONDS = 10.0
@@ -82,7 +83,7 @@ class CompatView(APIView):
 class AnswerView(AsyncActionsMixin, CompatView):  # type: ignore[misc]  # its dispatch is a coroutine
     """A call of a model, in one of the protocols."""
 
-    scopes_to_read = scopes_to_write = frozenset({"chat"})
+    scopes_to_read = scopes_to_write = frozenset({Scope.CHAT})
     _call: Call | None = None
     _is_client_gone = False
 
@@ -207,10 +208,10 @@ class MessagesView(AnswerView):
 class NowhereView(CompatView):
     """Any other address under ``/v1/``: what can't be metered is not passed on."""
 
-    permission_classes = []
-    authentication_classes = []
+    scopes_to_read = scopes_to_write = ANY_SCOPE
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
         if request.path.startswith("/v1/v1/"):
             raise NotFound("The address has “/v1” twice: the base URL of Anthropic's SDKs ends before it.")
         raise NotFound(

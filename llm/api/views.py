@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import django_filters
 from django.conf import settings
 from django.db.models import Count, QuerySet
 from django.utils import timezone
@@ -16,13 +15,16 @@ from llm.api.serializers import LLMSerializer, ProviderListSerializer
 from llm.circuits import CIRCUITS
 from llm.keys import providers_with_key
 from llm.models import LLM, LLMPrice, ProviderName
+from synapscale.common.filters import StrictFilterSet
+from synapscale.common.parsing import StrictQuery
 from workspaces.authentication import caller
+from workspaces.permissions import ANY_SCOPE
 
 _KEYLESS = {ProviderName.DEMO.value, ProviderName.PRIVATE.value}
 """Providers that the house needs no key for, or has it elsewhere; listed where there is a model of theirs."""
 
 
-class LLMFilter(django_filters.FilterSet):
+class LLMFilter(StrictFilterSet):
     class Meta:
         model = LLM
         fields = [
@@ -37,10 +39,11 @@ class LLMFilter(django_filters.FilterSet):
         ]
 
 
-class LLMViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[LLM]):
+class LLMViewSet(StrictQuery, mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[LLM]):
     """The models the workspace may call, with their prices of now."""
 
     serializer_class = LLMSerializer
+    scopes_to_read = ANY_SCOPE
     filterset_class = LLMFilter
     queryset = LLM.objects.none()
     lookup_value_regex = "[0-9a-f-]{36}"
@@ -62,8 +65,10 @@ class LLMViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gene
         return context
 
 
-class ProvidersView(APIView):
+class ProvidersView(StrictQuery, APIView):
     """The providers, how many of their models the workspace may call, and for which of them the house has a key."""
+
+    scopes_to_read = ANY_SCOPE
 
     @extend_schema(responses=ProviderListSerializer)
     def get(self, request: Request) -> Response:

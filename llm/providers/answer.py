@@ -6,6 +6,7 @@ on always adds up to the result.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -124,6 +125,7 @@ class Answer:
         call.id, call.name = call.id or id, call.name or name
         if call.name:
             call.is_announced = True
+            call.id = call.id or local_id()
             yield ToolCallDelta(call.index, "".join(call.arguments), call.id, call.name, call.signature)
 
     def is_calling(self, key: int) -> bool:
@@ -151,6 +153,14 @@ class Answer:
             thinking=(block.whole() for block in self._thinking),
             stop_sequence=self.stop_sequence,
         )
+
+
+LOCAL_ID = "call_local_"
+"""Marks the ids we give to calls that a provider left without one."""
+
+
+def local_id() -> str:
+    return f"{LOCAL_ID}{uuid.uuid4().hex}"
 
 
 def call_result(

@@ -265,7 +265,11 @@ class SDKProvider(ABC, Generic[AnswerT]):
             message = "The provider's answer was too large or compressed."
         elif is_caused_by(error, httpx2.TransportError):
             kind, message = ProviderUnavailable, "The connection to the provider failed."
-        return kind(message, provider=self.name, provider_request_id=request_id)
+        failure = kind(message, provider=self.name, provider_request_id=request_id)
+        # Before the request could be sent nothing was begun.
+        never_sent = (httpx2.ConnectTimeout, httpx2.PoolTimeout)
+        failure.may_be_billed = isinstance(failure, ProviderTimeout) and not is_caused_by(error, never_sent)
+        return failure
 
 
 # reading what vendors report -----------------------------------------------------------------------------------------

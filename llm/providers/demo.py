@@ -27,6 +27,8 @@ BYTES_PER_TOKEN = 4
 TOKENS_PER_IMAGE = 256
 DEFAULT_DELAY = 0.02
 QUOTED_CHARACTERS = 200
+MAX_EXAMPLES = 100
+"""Items of a list made up for a schema, whatever it asks for."""
 ARGUMENT_PIECE = 8
 """Characters of a tool call's arguments in one piece of a stream."""
 MODEL = "demo-1"
@@ -155,7 +157,8 @@ def example(schema: Any) -> Any:
         case "boolean":
             return False
         case "array":
-            return [example(schema.get("items"))] * schema.get("minItems", 0)
+            least = schema.get("minItems", 0)
+            return [example(schema.get("items"))] * (min(least, MAX_EXAMPLES) if isinstance(least, int) else 0)
         case "object":
             properties = schema.get("properties") or {}
             return {name: example(properties.get(name)) for name in schema.get("required") or properties}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-import uuid
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from llm.providers.answer import Answer
+from llm.providers.answer import Answer, local_id
 from llm.providers.base import SDKProvider, Timeouts, as_mapping, token_count
 from llm.providers.failures import Refusal, UnreadableAnswerError
-from llm.providers.google_request import LOCAL_ID, arguments, count_arguments
+from llm.providers.google_request import arguments, count_arguments
 from llm.types import CallRequest, CallResult, Credentials, StreamEvent, Usage
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class GoogleProvider(SDKProvider[Answer]):
                 elif part.function_call is not None:
                     call = part.function_call
                     yield from answer.call(
-                        id=call.id or f"{LOCAL_ID}{uuid.uuid4().hex}",
+                        id=call.id or local_id(),
                         name=call.name or "",
                         arguments=json.dumps(call.args or {}),
                         signature=base64.b64encode(part.thought_signature or b"").decode(),
@@ -129,7 +129,8 @@ def _retry_delay(body: Mapping[str, Any]) -> float | None:
     for detail in details if isinstance(details, list) else ():
         delay = detail.get("retryDelay") if isinstance(detail, Mapping) else None
         if isinstance(delay, str) and delay.endswith("s") and delay[:-1].replace(".", "", 1).isdecimal():
-            return float(delay[:-1])
+            seconds = float(delay[:-1])
+            return seconds if math.isfinite(seconds) else None
     return None
 
 

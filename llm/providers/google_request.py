@@ -7,14 +7,13 @@ import binascii
 from typing import TYPE_CHECKING, Any
 
 from llm.providers import reasoning
+from llm.providers.answer import LOCAL_ID
 from llm.providers.base import json_object
 from llm.types import CallRequest, ChatMessage, Image, TextPart
 
 if TYPE_CHECKING:
     from google.genai import types
 
-LOCAL_ID = "call_local_"
-"""Marks the ids we give to calls that Gemini left without one; they are not sent back to it."""
 UNSIGNED = ("gemini-1", "gemini-2")
 """Newer models refuse a turn that begins with a call without its signature."""
 NO_SIGNATURE = b"skip_thought_signature_validator"

@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from llm.providers.answer import Answer, call_result
+from llm.providers.answer import Answer, call_result, local_id
 from llm.providers.base import SDKProvider, Timeouts, as_mapping, token_count
 from llm.providers.failures import STATUS_OF_TYPE, Refusal, UnreadableAnswerError, text_at
 from llm.providers.openai_request import arguments
@@ -60,9 +60,9 @@ class OpenAIProvider(SDKProvider[Answer]):
             raise UnreadableAnswerError
         message = choice.message
         calls = [
-            ToolCall(call.id, call.function.name, call.function.arguments)
+            ToolCall(call.id or local_id(), _text(call.function.name), _text(call.function.arguments))
             for call in message.tool_calls or ()
-            if call.type == "function"
+            if call.type in ("function", None) and call.function is not None
         ]
         return call_result(
             text=message.content or message.refusal or "",
@@ -98,8 +98,8 @@ class OpenAIProvider(SDKProvider[Answer]):
                     yield from answer.call(
                         fragment.index,
                         id=fragment.id or "",
-                        name=(function.name if function else None) or "",
-                        arguments=(function.arguments if function else None) or "",
+                        name=_text(function.name) if function else "",
+                        arguments=_text(function.arguments) if function else "",
                     )
             if choice.finish_reason:
                 answer.finish_reason = answer.finish_reason or FINISH_REASONS.get(choice.finish_reason, "other")
@@ -148,6 +148,13 @@ def _thinking(part: Any) -> str:
 
 
 # the usage ----------------------------------------------------------------------------------------------------------
+
+
+def _text(value: object) -> str:
+    """What should be text; some hosts send arguments as the object that they stand for."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def read_usage(report: Mapping[str, Any] | None, provider: str = "openai") -> Usage | None:

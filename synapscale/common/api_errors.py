@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.core.exceptions import ValidationError as ModelValidationError
 from django.db import OperationalError
-from django.http import Http404, HttpRequest, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.views import defaults
 from rest_framework import exceptions, serializers, status
 from rest_framework.response import Response
 
 from synapscale.common.errors import Refusal
+from synapscale.common.masking import masked, masked_all
 
 logger = logging.getLogger(__name__)
 
+API_PREFIXES = ("/api/", "/v1/")
+"""Where programs call, which read JSON. Elsewhere people look at pages."""
 _CODES = {
     400: "bad_request",
     401: "not_authenticated",
@@ -30,12 +35,12 @@ _CODES = {
 
 
 def error_body(code: str, message: str, *, details: Any = None, request: Any = None) -> dict[str, Any]:
-    """The one shape of an error."""
+    """The one shape of an error. It tells what was wrong, but repeats no key that was sent by mistake."""
     return {
         "error": {
             "code": code,
-            "message": message,
-            "details": details or {},
+            "message": masked(message),
+            "details": masked_all(details or {}),
             "request_id": getattr(request, "request_id", ""),
         }
     }
@@ -52,6 +57,8 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
         )
         if error.retry_after is not None:
             response["Retry-After"] = str(error.retry_after)
+        for name, value in error.headers.items():
+            response[name] = value
         return response
     if isinstance(error, RequestDataTooBig):
         return Response(error_body("request_too_large", "The request body is too large.", request=request), status=413)
@@ -70,7 +77,9 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
         return None
     if isinstance(error, exceptions.ValidationError):
         details = error.detail if isinstance(error.detail, dict) else {"non_field_errors": error.detail}
-        plain.data = error_body("invalid", _first_message(details), details=details, request=request)
+        plain.data = error_body(
+            "invalid", next(messages_of(details), "The input is not valid."), details=details, request=request
+        )
     else:
         message = "Not found." if isinstance(error, Http404) else str(getattr(error, "detail", "") or error)
         if isinstance(error, PermissionDenied):
@@ -79,17 +88,37 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     return plain
 
 
-def _first_message(details: Any, path: str = "") -> str:
-    """``field: what is wrong with it``, of the first field that is wrong."""
-    if isinstance(details, dict) and details:
-        key, value = next(iter(details.items()))
-        inner = path if key == "non_field_errors" else f"{path}.{key}" if path else str(key)
-        return _first_message(value, inner)
-    if isinstance(details, list) and details:
-        index = next((i for i, item in enumerate(details) if item), 0)
-        nested = isinstance(details[index], dict | list)
-        return _first_message(details[index], f"{path}[{index}]" if nested else path)
-    return f"{path}: {details}" if path else str(details)
+def messages_of(details: Any, path: str = "") -> Iterator[str]:
+    """``field: what is wrong with it``, of each field that is wrong."""
+    if isinstance(details, dict):
+        for key, value in details.items():
+            inner = path if key == "non_field_errors" else f"{path}.{key}" if path else str(key)
+            yield from messages_of(value, inner)
+    elif isinstance(details, list):
+        for index, item in enumerate(details):
+            if item:
+                yield from messages_of(item, f"{path}[{index}]" if isinstance(item, dict | list) else path)
+    else:
+        yield f"{path}: {details}" if path else str(details)
+
+
+def unknown_host(request: HttpRequest) -> JsonResponse:
+    return JsonResponse(
+        error_body("unknown_host", "This is not a host name of this server.", request=request), status=400
+    )
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """What Django refuses before a view has seen it. It says why in the log; clients need not know."""
+    if not request.path.startswith(API_PREFIXES):
+        return defaults.bad_request(request, exception)
+    return JsonResponse(error_body("bad_request", "The request can't be read.", request=request), status=400)
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if not request.path.startswith(API_PREFIXES):
+        return defaults.permission_denied(request, exception)
+    return JsonResponse(error_body("permission_denied", "You may not do this.", request=request), status=403)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> JsonResponse:

@@ -19,6 +19,7 @@ class Refusal(Exception):
         status: int | None = None,
         details: dict[str, Any] | None = None,
         retry_after: int | None = None,
+        headers: dict[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -26,6 +27,7 @@ class Refusal(Exception):
         self.status = status or self.status
         self.details = details or {}
         self.retry_after = retry_after
+        self.headers = headers or {}
 
 
 class Forbidden(Refusal):
@@ -55,3 +57,10 @@ class InsufficientBalance(Refusal):
 
     status = 402
     code = "insufficient_balance"
+
+
+class RateLimited(Refusal):
+    """Too much within a minute. ``retry_after`` says when it will do, ``headers`` how much is left of what."""
+
+    status = 429
+    code = "rate_limited"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextvars
 import logging
 
+from synapscale.common.masking import masked
+
 request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="-")
 
 
@@ -16,7 +18,7 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         record.request_id = request_id.get()
-        message = super().format(record)
+        message = masked(super().format(record))
         head, *traceback = message.split("\n") if record.exc_info else [message]
         escaped = head.replace("\r", "\\r").replace("\n", "\\n")
         return "\n".join([escaped, *traceback])

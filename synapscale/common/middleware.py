@@ -1,4 +1,4 @@
-"""Middleware: a request id on everything, and the browser's middleware only where browsers go.
+"""Middleware: a request id on everything, only our own host names, and the browser's middleware where browsers go.
 
 Django's session, CSRF, authentication and message middleware each cost an async request a hop to a thread. API requests
 carry a token and need none of them, so they pass by.
@@ -14,14 +14,15 @@ from asgiref.sync import iscoroutinefunction
 from django.contrib.auth import middleware as auth
 from django.contrib.messages import middleware as messages
 from django.contrib.sessions import middleware as sessions
+from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponseBase
 from django.middleware import csrf
 from django.utils.decorators import sync_and_async_middleware
 
 from synapscale.common import logs
+from synapscale.common.api_errors import API_PREFIXES, unknown_host
 from synapscale.common.models import new_id
 
-API_PREFIXES = ("/api/", "/v1/")
 _CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -54,6 +55,36 @@ def RequestIDMiddleware(get_response: Callable[[HttpRequest], Any]) -> Callable[
             logs.request_id.reset(token)
         response["X-Request-ID"] = request.request_id  # type: ignore[attr-defined]
         return response
+
+    return middleware
+
+
+@sync_and_async_middleware
+def HostMiddleware(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:  # noqa: N802
+    """Refuses API requests to a host name that is none of ALLOWED_HOSTS.
+
+    Django checks the name only where somebody asks for it, and while an API request is answered hardly anybody does.
+    """
+
+    def refusal(request: HttpRequest) -> HttpResponseBase | None:
+        if request.path.startswith(API_PREFIXES):
+            try:
+                request.get_host()
+            except DisallowedHost:
+                return unknown_host(request)
+        return None
+
+    if iscoroutinefunction(get_response):
+
+        async def amiddleware(request: HttpRequest) -> HttpResponseBase:
+            refused = refusal(request)
+            return await get_response(request) if refused is None else refused
+
+        return amiddleware
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        refused = refusal(request)
+        return get_response(request) if refused is None else refused
 
     return middleware
 

@@ -65,8 +65,10 @@ class TenantModel(BaseModel):
         return super()._do_update(base_qs.filter(workspace_id=self.workspace_id), *args, **kwargs)
 
     def refresh_from_db(self, using: Any = None, fields: Any = None, from_queryset: Any = None) -> None:
-        rows = from_queryset if from_queryset is not None else type(self)._base_manager.db_manager(using)
-        super().refresh_from_db(using, fields, rows.filter(workspace_id=self.workspace_id))
+        rows: Any = from_queryset if from_queryset is not None else type(self)._base_manager.db_manager(using)
+        if "workspace_id" not in self.get_deferred_fields():  # asking a row that was read without it ends up here again
+            rows = rows.filter(workspace_id=self.workspace_id)
+        super().refresh_from_db(using, fields, rows)
 
 
 class _TenantForward(ForwardManyToOneDescriptor):

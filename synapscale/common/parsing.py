@@ -1,16 +1,23 @@
-"""Strict input: JSON as the standard has it, and no field that nobody reads."""
+"""Strict input: JSON as the standard has it, and no field or parameter that nobody reads."""
 
 from __future__ import annotations
 
 import json
 import math
+import re
+from decimal import Decimal
 from typing import Any
 
+from django.core.exceptions import ValidationError as ModelValidationError
 from django.db import models
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import exceptions, parsers, serializers
+
+from synapscale.common.money import UsdField, usd_text
 
 MAX_DEPTH = 100
 """Objects and lists within one another. A JSON schema of a tool has a dozen."""
+_AMOUNT = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?")
 
 
 class StrictJSONParser(parsers.JSONParser):
@@ -105,6 +112,25 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
+class StrictQuery:
+    """Mixed into a view: query parameters it doesn't know are refused by name, not ignored.
+
+    A list knows its pages and its filters; whatever else there is knows none but ``query_parameters``.
+    """
+
+    query_parameters: tuple[str, ...] = ()
+
+    def initial(self, request: Any, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)  # type: ignore[misc]
+        known = {*self.query_parameters}
+        if getattr(self, "action", "") == "list":
+            pages, filters = self.paginator, getattr(self, "filterset_class", None)  # type: ignore[attr-defined]
+            known |= {pages.cursor_query_param, pages.page_size_query_param, *(filters.base_filters if filters else ())}
+        errors = {name: ["Unknown parameter."] for name in request.query_params if name not in known}
+        if errors:
+            raise serializers.ValidationError(errors)
+
+
 class StrictFields:
     """Mixed into a serializer: fields it doesn't know are refused by name, not ignored."""
 
@@ -133,6 +159,48 @@ class StrictIntegerField(serializers.IntegerField):
         return super().to_internal_value(data)
 
 
+@extend_schema_field({"type": "string", "pattern": r"^\d+(\.\d{1,12})?$", "examples": ["12.50"]})
+class StrictUsdField(serializers.Field):
+    """A positive amount as a decimal string, in and out: JSON numbers would lose digits."""
+
+    default_error_messages = {
+        "invalid": "Give an amount as a decimal string, like “12.50”.",
+        "min_value": "An amount here is more than 0.",
+    }
+
+    def to_internal_value(self, data: Any) -> Decimal:
+        if not isinstance(data, str) or not _AMOUNT.fullmatch(data):
+            self.fail("invalid")
+        try:
+            amount = UsdField().to_python(data)
+        except ModelValidationError as error:
+            raise serializers.ValidationError(error.messages) from None
+        if amount is None or amount <= 0:
+            self.fail("min_value")
+        return amount
+
+    def to_representation(self, value: Decimal) -> str:
+        return usd_text(value)
+
+
+class StrictCharField(serializers.CharField):
+    """A JSON string, and no number that could be written as one."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class StrictBooleanField(serializers.BooleanField):
+    """``true`` or ``false``: neither ``1`` nor ``"yes"``, which a form would send."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
 class StrictModelSerializer(StrictFields, serializers.ModelSerializer[Any]):
     """A model serializer that refuses what it doesn't know, and saves only what was sent.
 
@@ -142,6 +210,9 @@ class StrictModelSerializer(StrictFields, serializers.ModelSerializer[Any]):
 
     serializer_field_mapping = {
         **serializers.ModelSerializer.serializer_field_mapping,
+        models.BooleanField: StrictBooleanField,
+        models.CharField: StrictCharField,
+        models.TextField: StrictCharField,
         models.PositiveIntegerField: StrictIntegerField,
         models.PositiveSmallIntegerField: StrictIntegerField,
     }

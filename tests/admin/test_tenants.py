@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from conversations.models import Agent, Conversation
@@ -39,6 +41,55 @@ def test_settings_are_an_object_and_fallbacks_a_list(office: Office, cast: Cast,
     assert "fallback_llms" in errors(office.save(agent, fallback_llms='"demo/demo"'))
     assert office.save(agent, settings="null").status_code == 302
     assert again(agent).settings == {}
+
+
+WRONG_SETTINGS = [
+    ('{"temperature": "abc"}', "temperature: A valid number is required."),
+    ('{"temperature": 3}', "temperature: Ensure this value is less than or equal to 2."),
+    ('{"max_tokens": 0}', "max_tokens: Ensure this value is greater than or equal to 1."),
+    ('{"max_tokens": "100"}', "max_tokens: A valid integer is required."),
+    ('{"stop": "END"}', 'stop: Expected a list of items but got type "str".'),
+    ('{"tools": [{"name": ""}]}', "tools.0: A tool needs a “name” of 1 to 64 characters."),
+    ('{"response_schema": []}', "response_schema: A JSON schema is an object."),
+    ('{"nothing": 1}', "nothing: Unknown field."),
+]
+
+
+@pytest.mark.parametrize(("typed", "said"), WRONG_SETTINGS)
+def test_settings_that_no_call_could_be_made_with_are_refused(
+    office: Office, cast: Cast, llm: LLM, typed: str, said: str
+) -> None:
+    """The rules are those of the API."""
+    agent, conversation = agent_of(cast.alice, llm), conversation_of(cast.alice)
+
+    for row in (agent, conversation):
+        assert errors(office.save(row, settings=typed)) == {"settings": [said]}
+        assert again(row).settings == {}
+
+
+def test_settings_are_kept_in_the_form_in_which_the_api_keeps_them(office: Office, cast: Cast, llm: LLM) -> None:
+    agent = agent_of(cast.alice, llm)
+    typed = '{"tools": [{"type": "function", "function": {"name": "f"}}], "temperature": 1}'
+
+    assert office.save(agent, settings=typed).status_code == 302
+    tool = {"name": "f", "description": "", "parameters": {"type": "object", "properties": {}}}
+    assert again(agent).settings == {"tools": [tool], "temperature": 1.0}
+
+
+def test_fallbacks_are_models_that_there_are(office: Office, cast: Cast, llm: LLM) -> None:
+    agent = agent_of(cast.alice, llm)
+    other = str(make_llm("anthropic"))
+    many = json.dumps([str(make_llm("openai", f"gpt-{number}")) for number in range(11)])
+
+    for typed, said in (
+        ('["demo/gone", "x"]', ["There is no model “demo/gone”.", "There is no model “x”."]),
+        ("[1]", ["Give a list of “provider/name”."]),
+        (f'["{other}", "{other}"]', ["A model is named twice."]),
+        (many, ["At most 10 models."]),
+    ):
+        assert errors(office.save(agent, fallback_llms=typed)) == {"fallback_llms": said}
+    assert office.save(agent, fallback_llms=f'["{other}"]').status_code == 302
+    assert again(agent).fallback_llms == [other]
 
 
 def test_an_agent_is_edited_but_does_not_move(office: Office, cast: Cast, llm: LLM) -> None:

@@ -10,10 +10,10 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from tests.api.asking import Api, error_of, make_conversation, messages_of
+from tests.api.asking import Api, assert_invalid, error_of, make_conversation, messages_of
 from tests.people import Person, fund
 from tests.providers.standins import StandIn
-from workspaces import tokens
+from workspaces import tokens, wrong_tokens
 from workspaces.models import AccessToken, Membership, Workspace
 
 
@@ -35,8 +35,11 @@ def test_the_scheme_is_read_in_any_case(alice: Person) -> None:
     assert call(Authorization=f"bearer {alice.token}").status_code == 200
 
 
-def test_x_api_key_is_accepted(alice: Person) -> None:
-    assert call(**{"x-api-key": alice.token}).status_code == 200
+@pytest.mark.parametrize("name", ["x-api-key", "x-goog-api-key"])
+def test_the_headers_of_other_sdks_are_accepted(alice: Person, name: str) -> None:
+    assert call(**{name: alice.token}).status_code == 200
+    assert_refused(call(**{name: "sk-somebody-elses"}))
+    assert call(**{name: alice.token, "Authorization": "Basic YWxpY2U6cGFzcw=="}).status_code == 200
 
 
 def test_no_token(db: None) -> None:
@@ -92,9 +95,70 @@ def test_a_new_role_applies_at_once(bob: Person) -> None:
     error_of(bob.post("conversations", {}), 403, "permission_denied")
 
 
-@pytest.mark.parametrize("name", ["key", "token", "access_token", "api_key", "x-api-key", "authorization"])
-def test_a_token_in_the_address_is_not_read(alice: Person, name: str) -> None:
-    assert_refused(Client().get("/api/v1/conversations", {name: alice.token}))
+@pytest.mark.parametrize(
+    "name", ["key", "token", "access_token", "api_key", "API_KEY", "x-api-key", "x-goog-api-key", "authorization"]
+)
+def test_a_token_in_the_address_is_refused_with_and_without_one_where_it_belongs(alice: Person, name: str) -> None:
+    """It is in a log by now, so nobody should get used to it."""
+    wrong = alice.token[:-1]
+    for value in (alice.token, wrong, f"Bearer {alice.token}"):
+        for headers in ({}, alice.headers):
+            response = Client().get("/api/v1/conversations", {"limit": 5, name: value}, headers=headers)
+            error = error_of(response, 400, "token_in_address")
+            assert error["details"] == {"parameter": name.lower()}
+            assert wrong not in response.content.decode()
+
+
+def test_what_only_looks_like_a_token_in_the_address_is_left_alone(alice: Person) -> None:
+    assert_invalid(Client().get("/api/v1/conversations", {"key": "sk-other-1"}, headers=alice.headers), "key")
+    for query in ({"search": "sk-syn-"}, {"limit": "1"}):
+        assert Client().get("/api/v1/conversations", query, headers=alice.headers).status_code == 200
+    assert_refused(Client().get("/api/v1/conversations", {"key": "sk-other-1"}))
+
+
+# --- Wrong ones, again and again ------------------------------------------------------------------------------------
+
+
+def guess(raw: str = "sk-syn-nonsense", address: str = "10.0.0.1") -> Any:
+    return Client(REMOTE_ADDR=address).get("/api/v1/conversations", headers={"x-api-key": raw})
+
+
+def test_wrong_tokens_are_slowed_down_by_address_and_good_ones_never(
+    alice: Person, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(wrong_tokens, "clock", lambda: now[0])
+    tried = tokens.new_token().raw
+    for _ in range(30):
+        assert_refused(guess(tried))
+    now[0] += 12.5
+    for _ in range(3):
+        response = guess(tried)
+        assert error_of(response, 429, "rate_limited")["message"] == "Too many wrong access tokens from this address."
+        assert response.headers["Retry-After"] == "48"
+    assert guess(alice.token).status_code == 200
+    assert_refused(Client(REMOTE_ADDR="10.0.0.1").get("/api/v1/conversations"))  # none at all is no guess
+    assert_refused(guess(tried, address="10.0.0.2"))
+    now[0] += 47.5
+    assert_refused(guess(tried))
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "workspaces.wrong_tokens"]
+    assert line == "more than 30 wrong access tokens within a minute from 10.0.0.1"
+    assert tried.split("-")[3] not in caplog.text
+
+
+def test_the_list_of_addresses_does_not_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wrong_tokens, "MAX_ADDRESSES", 3)
+    for number in range(10):
+        wrong_tokens.note(f"10.0.0.{number}")
+        wrong_tokens.note("10.0.0.0")
+    assert sorted(wrong_tokens._counts) == ["10.0.0.0", "10.0.0.8", "10.0.0.9"]
+    assert wrong_tokens._counts["10.0.0.0"][1] == 11
+
+
+def test_an_asynchronous_endpoint_counts_each_guess_once(alice: Person) -> None:
+    path = f"/api/v1/conversations/{make_conversation(alice).pk}/messages"
+    codes = [Client().get(path, headers={"x-goog-api-key": "wrong"}).status_code for _ in range(32)]
+    assert codes == [401] * 30 + [429] * 2
 
 
 def test_only_the_digest_is_stored(alice: Person) -> None:

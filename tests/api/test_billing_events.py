@@ -69,6 +69,23 @@ def test_a_refund_names_its_charge_and_belongs_to_who_was_charged(cast: Cast) ->
     assert shown["balance_after"] == "0.75"
 
 
+def test_a_correction_shows_what_its_original_was_charged_for(cast: Cast, django_assert_num_queries: Any) -> None:
+    fund(cast.alice.workspace, "1")
+    original = charge(cast.bob, "0.5", "message:1")
+    refund, _ = ledger.refund(
+        original=original, amount=Decimal("0.25"), reference="refund", description="Sorry.", actor=None
+    )
+    cast.alice.get("billing-events")
+    with django_assert_num_queries(3):  # token, membership, events with their originals
+        shown = cast.alice.get("billing-events").json()["results"]
+    assert [(row["event_type"], row["related_message"], row["related_usage_log"]) for row in shown] == [
+        ("refund", "m-1", "u-1"),
+        ("usage", "m-1", "u-1"),
+        ("credit", None, None),
+    ]
+    assert cast.bob.get(f"billing-events/{refund.pk}").json()["related_message"] == "m-1"
+
+
 def test_who_sees_what(cast: Cast, dora: Person, victor: Person) -> None:
     ledger.credit(workspace=cast.alice.workspace, amount=Decimal(1), reference="top-up")
     mine = charge(cast.alice, "0.1", "message:alice")

@@ -153,11 +153,12 @@ def test_pages_stay_stable_while_conversations_are_added(alice: Person) -> None:
     assert seen == ["4", "3", "2", "1", "0"]
 
 
-@pytest.mark.parametrize(("limit", "count"), [("1", 1), ("200", 60), ("1000", 60), ("0", 50), ("-1", 50), ("x", 50)])
-def test_the_length_of_a_page(alice: Person, limit: str, count: int) -> None:
-    for _ in range(60):
-        make_conversation(alice)
-    assert len(titles(alice.get("conversations", limit=limit))) == count
+@pytest.mark.parametrize(("limit", "count"), [("1", 1), ("200", 200), ("1000", 200), (None, 50)])
+def test_the_length_of_a_page(alice: Person, limit: str | None, count: int) -> None:
+    chats = [Conversation(workspace=alice.workspace, user=alice.user) for _ in range(210)]
+    Conversation.objects.bulk_create(chats)
+    query = {} if limit is None else {"limit": limit}
+    assert len(titles(alice.get("conversations", **query))) == count
 
 
 def test_filters(cast: Cast, llm: LLM) -> None:
@@ -184,9 +185,9 @@ def test_a_filter_with_a_wrong_value_is_refused(alice: Person, name: str, value:
 
 
 def test_filters_can_not_reach_other_fields(alice: Person, chat: Conversation) -> None:
-    """What is no filter is not expanded into the query."""
+    """What is no filter is refused, and never expanded into the query."""
     query = {"_connector": "OR 1=1 OR", "user__email__startswith": "b", "workspace": "x", "status__in": "deleted"}
-    assert titles(alice.get("conversations", **query)) == ["Sums"]
+    assert_invalid(alice.get("conversations", **query), *query)
 
 
 def test_the_list_takes_three_queries_however_long(alice: Person, llm: LLM, django_assert_num_queries: Any) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from unittest.mock import Mock, patch
 
 import httpx2
 import pytest
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.db import OperationalError
 from django.test import Client
+from django.urls import get_resolver
 
+from synapscale.common.errors import RateLimited
 from tests.api.asking import Api, error_of, make_conversation
 from tests.people import Person
 
@@ -76,6 +80,14 @@ def test_a_mistake_of_ours_says_nothing_about_itself(alice: Person) -> None:
     assert "secret" not in error_of(response, 500, "internal_error")["message"]
 
 
+def test_a_refusal_brings_its_headers(db: None, alice: Person) -> None:
+    refused = RateLimited("Slowly.", retry_after=3, headers={"x-ratelimit-limit-requests": "10"})
+    with patch("workspaces.authentication.caller_of", side_effect=refused):
+        response = alice.get("conversations")
+    assert error_of(response, 429, "rate_limited")["message"] == "Slowly."
+    assert (response.headers["Retry-After"], response.headers["x-ratelimit-limit-requests"]) == ("3", "10")
+
+
 @pytest.mark.parametrize("accept", ["text/event-stream", "text/html", "application/xml", "nonsense"])
 def test_answers_are_json_whatever_the_client_says_it_accepts(alice: Person, accept: str) -> None:
     response = Client().get("/api/v1/conversations", headers={**alice.headers, "Accept": accept})
@@ -89,9 +101,55 @@ def test_addresses_work_with_and_without_a_slash_at_the_end(alice: Person) -> No
     assert alice.post("conversations/", {}).status_code == 201
 
 
-@pytest.mark.parametrize("cursor", ["nonsense", "%00", "cD1ub25zZW5zZQ==", "bz0tMQ==", "é", "cD0lMDA="])
-def test_a_cursor_that_is_none(alice: Person, cursor: str) -> None:
-    assert alice.get("conversations", cursor=cursor).status_code in {200, 400, 404}
+# --- Hosts ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "no host", "a" * 300])
+@pytest.mark.parametrize(
+    "path", ["v1/conversations", "v1/conversations?limit=0", "v1/wallet", "v1/llm/models", "v1/nothing", "schema/"]
+)
+def test_a_host_that_is_none_of_ours_is_refused_everywhere(alice: Person, host: str, path: str) -> None:
+    response = Client().get(f"/api/{path}", headers={**alice.headers, "Host": host})
+    assert error_of(response, 400, "unknown_host")["message"] == "This is not a host name of this server."
+    assert response.headers["Content-Type"] == "application/json"
+    assert host not in response.content.decode()
+
+
+def test_outside_the_api_a_page_says_so(db: None) -> None:
+    """Django's own, as browsers expect it."""
+    response = Client().get("/admin/login/", headers={"Host": "evil.example"})
+    assert (response.status_code, response.headers["Content-Type"]) == (400, "text/html; charset=utf-8")
+
+
+def test_a_host_that_is_none_of_ours_is_refused_by_a_server(api: Api, alice: Person) -> None:
+    headers = {**alice.headers, "Host": "evil.example"}
+    error_of(httpx2.get(f"{api.url}/api/v1/conversations", headers=headers), 400, "unknown_host")
+    chat = make_conversation(alice)
+    path = f"{api.url}/api/v1/conversations/{chat.pk}/messages"
+    error_of(httpx2.post(path, json={"content": "Hello"}, headers=headers), 400, "unknown_host")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [(SuspiciousOperation("secret"), 400, "bad_request"), (PermissionDenied("secret"), 403, "permission_denied")],
+)
+def test_what_django_itself_refuses(rf: Any, error: Exception, status: int, code: str) -> None:
+    """JSON where programs call, a page where people look."""
+    handler = get_resolver().resolve_error_handler(status)
+    for path in ("/api/v1/conversations", "/v1/models"):
+        request = rf.get(path)
+        request.request_id = "r-1"
+        response = handler(request, exception=error)
+        told = json.loads(response.content)["error"]
+        assert (response.status_code, told["code"], told["request_id"]) == (status, code, "r-1")
+        assert "secret" not in told["message"]
+    page = handler(rf.get("/admin/"), exception=error)
+    assert (page.status_code, page.headers["Content-Type"]) == (status, "text/html; charset=utf-8")
+
+
+def test_too_many_parameters_to_read(alice: Person) -> None:
+    response = Client().get("/api/v1/conversations?" + "a=1&" * 1001, headers=alice.headers)
+    error_of(response, 400, "bad_request")
 
 
 # --- As a server sees it --------------------------------------------------------------------------------------------

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.test import Client
+from rest_framework import serializers
 
 from conversations.models import Conversation
+from synapscale.common.parsing import StrictFields, StrictModelSerializer
 from tests.api.asking import assert_invalid, error_of, make_conversation
 from tests.people import Person
 
@@ -116,6 +120,8 @@ def test_every_wrong_field_is_named(alice: Person) -> None:
         ("title", {}),
         ("title", []),
         ("title", True),
+        ("title", 5),
+        ("title", 1.5),
         ("status", "deleted"),
         ("status", "nonsense"),
         ("status", None),
@@ -123,9 +129,14 @@ def test_every_wrong_field_is_named(alice: Person) -> None:
         ("is_shared", "maybe"),
         ("is_shared", None),
         ("is_shared", 2),
+        ("is_shared", 1),
+        ("is_shared", 0),
+        ("is_shared", "true"),
+        ("is_shared", "yes"),
         ("is_shared", {}),
         ("context", None),
         ("context", []),
+        ("context", 5),
         ("agent", "nonsense"),
         ("agent", 1),
         ("agent", -1),
@@ -179,9 +190,11 @@ def test_a_wrong_value_is_refused_by_field(alice: Person, field: str, value: Any
         ("stop", "x"),
         ("stop", [""]),
         ("stop", [None]),
+        ("stop", [5]),
         ("stop", ["1", "2", "3", "4", "5"]),
         ("stop", ["x" * 101]),
         ("tool_choice", {"type": "auto"}),
+        ("tool_choice", 5),
         ("tool_choice", "x" * 65),
     ],
 )
@@ -210,6 +223,29 @@ def test_good_settings_come_back_as_they_were_sent(alice: Person) -> None:
     pk = created.json()["id"]
     again = alice.patch(f"conversations/{pk}", {"settings": created.json()["settings"]})
     assert again.json()["settings"] == settings
+
+
+def strict_serializers() -> list[Any]:
+    import_module(settings.ROOT_URLCONF)  # and with it all that is served
+    found, kinds = [], [StrictFields]
+    while kinds:
+        kinds += (kind := kinds.pop()).__subclasses__()
+        found.append(kind)
+    return [kind for kind in found if issubclass(kind, serializers.Serializer) and "tests" not in kind.__module__]
+
+
+def test_no_serializer_takes_a_number_for_a_text_or_a_word_for_a_truth() -> None:
+    """Whatever they are: a field that is added later must be strict as well."""
+    lax = {serializers.CharField, serializers.BooleanField, serializers.IntegerField}
+    checked = 0
+    for kind in strict_serializers():
+        if kind in {StrictModelSerializer}:
+            continue
+        for name, field in kind().fields.items():
+            parts = [field, getattr(field, "child", field)]
+            assert field.read_only or not lax & {type(part) for part in parts}, f"{kind.__name__}.{name}"
+            checked += not field.read_only
+    assert checked >= 40
 
 
 def test_tools_in_the_wrapping_of_openai_are_unwrapped(alice: Person) -> None:

@@ -76,6 +76,7 @@ def test_nobody_is_a_member_twice(alice: Person, bob: Person) -> None:
         ("email", "nonsense"),
         ("email", ""),
         ("email", None),
+        ("email", 5),
         ("email", "x" * 250 + "@example.org"),
         ("email", ["erin@example.org"]),
         ("role", "king"),

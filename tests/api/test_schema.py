@@ -18,6 +18,7 @@ from llm.models import LLM
 from tests.api.asking import Api, make_agent, messages_of
 from tests.people import Person
 from tests.providers.standins import StandIn, refusal
+from tests.providers.standins import answer as answer_
 
 METHODS = {"get", "post", "put", "patch", "delete"}
 
@@ -73,6 +74,24 @@ def test_every_address_has_its_operations(schema: Any) -> None:
         "get workspaces/{workspace_pk}/members/{id}", "patch workspaces/{workspace_pk}/members/{id}",
         "delete workspaces/{workspace_pk}/members/{id}",
         "get llm/models", "get llm/models/{id}", "get llm/providers",
+        "get access-tokens", "post access-tokens", "get access-tokens/{id}", "patch access-tokens/{id}",
+        "delete access-tokens/{id}", "post access-tokens/{id}/rotate", "get me", "patch me",
+        *(
+            operation
+            for variables in ("user-variables", "workspaces/{workspace_pk}/variables")
+            for operation in (
+                f"get {variables}", f"post {variables}", f"get {variables}/{{id}}", f"patch {variables}/{{id}}",
+                f"delete {variables}/{{id}}",
+            )
+        ),
+        *(
+            operation
+            for keys in ("user-variables/api-keys", "workspaces/{workspace_pk}/api-keys")
+            for operation in (
+                f"get {keys}", f"get {keys}/providers", f"post {keys}/{{provider}}/test",
+                *(f"{method} {keys}/{{provider}}" for method in ("get", "put", "post", "patch", "delete")),
+            )
+        ),
         "get wallet", "get billing-events", "get billing-events/{id}",
         "get agents", "post agents", "get agents/{id}", "patch agents/{id}", "delete agents/{id}",
         "get conversations", "post conversations", "get conversations/{id}", "patch conversations/{id}",
@@ -89,9 +108,10 @@ def test_every_operation_tells_its_errors_and_its_security(schema: Any) -> None:
             for status in ("4XX", "5XX"):
                 content = methods[method]["responses"][status]["content"]
                 assert content == {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-            assert methods[method]["security"] == [{"accessToken": []}, {"apiKey": []}]
+            assert methods[method]["security"] == [{"accessToken": []}, {"apiKey": []}, {"googleApiKey": []}]
     assert schema["components"]["securitySchemes"]["accessToken"]["scheme"] == "bearer"
     assert schema["components"]["securitySchemes"]["apiKey"]["name"] == "x-api-key"
+    assert schema["components"]["securitySchemes"]["googleApiKey"]["name"] == "x-goog-api-key"
 
 
 def test_asking(schema: Any) -> None:
@@ -111,10 +131,10 @@ def test_asking(schema: Any) -> None:
 def test_enumerations_have_names_that_mean_something(schema: Any) -> None:
     names = {name for name in schema["components"]["schemas"] if name.endswith("Enum")}
     assert names == {
-        "AskRoleEnum", "BillingEventStatusEnum", "BlankEnum", "CategoryEnum", "CircuitEnum", "ConversationKindEnum",
-        "ConversationStatusEnum", "EventTypeEnum", "KeySourceEnum", "MemberRoleEnum", "MessageRoleEnum",
-        "MessageStatusEnum", "ModeEnum", "ProviderEnum", "ThumbEnum", "UsageStatusEnum", "WalletStatusEnum",
-        "WorkspaceKindEnum", "WorkspaceStatusEnum",
+        "AskRoleEnum", "BillingEventStatusEnum", "BlankEnum", "CircuitEnum", "ConversationKindEnum",
+        "ConversationStatusEnum", "EventTypeEnum", "FeedbackCategoryEnum", "KeyOwnerEnum", "KeySourceEnum", "MemberRoleEnum",
+        "MessageRoleEnum", "MessageStatusEnum", "ModeEnum", "ProviderEnum", "ScopeEnum", "SpendPeriodEnum", "ThumbEnum",
+        "UsageStatusEnum", "VariableCategoryEnum", "WalletStatusEnum", "WorkspaceKindEnum", "WorkspaceStatusEnum",
     }  # fmt: skip
 
 
@@ -126,7 +146,32 @@ def test_answers_are_as_described(
     assert_described(schema, "post", message, api.ask(alice, chat, llm=str(llm), temperature=0.5))
     answer = api.get(alice, messages_of(chat)).json()["results"][0]["id"]
     MessageFeedback.objects.create(workspace=alice.workspace, message_id=answer, user=alice.user, stars=5)
+    rules = {"name": "T", "scopes": ["chat"], "spend_limit_usd": "5", "spend_period": "day"}
+    created_token = api.post(alice, "access-tokens", rules)
+    assert_described(schema, "post", "access-tokens", created_token)
+    token = created_token.json()
+    assert_described(
+        schema, "post", "access-tokens/{id}/rotate", api.post(alice, f"access-tokens/{token['id']}/rotate", {})
+    )
     space, event = f"workspaces/{alice.workspace.pk}", alice.workspace.billing_events.first()
+    made = [
+        api.post(alice, path, {"category": "secret", "name": "A", "value": "x"})
+        for path in ("user-variables", f"{space}/variables")
+    ]
+    assert_described(schema, "post", "user-variables", made[0])
+    variable, shared = (response.json()["id"] for response in made)
+    for keys, real in (
+        ("user-variables/api-keys", "user-variables/api-keys"),
+        ("workspaces/{workspace_pk}/api-keys", f"{space}/api-keys"),
+    ):
+        for body in ({"key": "sk-own-0123456789", "expires_at": "2099-01-01T00:00:00Z"}, {"key": "sk-own-0123456789"}):
+            assert_described(schema, "post", keys + "/{provider}", api.post(alice, f"{real}/openai", body))
+        assert_described(schema, "get", keys, api.get(alice, real))
+        assert_described(schema, "get", keys + "/{provider}", api.get(alice, f"{real}/openai"))
+        assert_described(schema, "get", keys + "/providers", api.get(alice, f"{real}/providers"))
+        for behaviour in (answer_(), refusal(401)):
+            paid.script(behaviour)
+            assert_described(schema, "post", keys + "/{provider}/test", api.post(alice, f"{real}/openai/test", {}))
     for path, real in {
         "workspaces": "workspaces",
         "workspaces/{id}": space,
@@ -135,6 +180,13 @@ def test_answers_are_as_described(
         "llm/models": "llm/models",
         "llm/models/{id}": f"llm/models/{llm.pk}",
         "llm/providers": "llm/providers",
+        "access-tokens": "access-tokens",
+        "access-tokens/{id}": f"access-tokens/{token['id']}",
+        "me": "me",
+        "user-variables": "user-variables",
+        "user-variables/{id}": f"user-variables/{variable}",
+        "workspaces/{workspace_pk}/variables": f"{space}/variables",
+        "workspaces/{workspace_pk}/variables/{id}": f"{space}/variables/{shared}",
         "wallet": "wallet",
         "billing-events": "billing-events",
         "billing-events/{id}": f"billing-events/{event.pk}",

@@ -13,10 +13,13 @@ from django.urls import get_resolver
 
 from billing import ledger
 from conversations.models import MessageFeedback
+from llm import own_keys
 from llm.models import LLM
 from synapscale.common.tenancy import fleet_wide
 from tests.api.asking import error_of, make_agent, make_answer, make_conversation
 from tests.people import Cast, fund
+from workspaces import variables
+from workspaces.models import AccessToken
 
 METHODS = ("get", "head", "post", "put", "patch", "delete", "options", "trace")
 BODIES: list[dict[str, Any]] = [
@@ -27,6 +30,12 @@ BODIES: list[dict[str, Any]] = [
     {"title": "Mine", "is_shared": True},
     {"name": "Mine", "llm": "openai/openai-test"},
     {"stars": 1},
+    {"name": "Mine"},
+    {"grace_seconds": 60},
+    {"category": "general", "name": "Mine", "value": "x"},
+    {"value": "x"},
+    {"key": "sk-mallory-0123456789"},
+    {"is_active": False},
 ]
 
 
@@ -47,6 +56,12 @@ def objects(transactional_db: None, cast: Cast, llm: LLM) -> Objects:
     answer = make_answer(chat)
     MessageFeedback.objects.create(workspace=alice.workspace, message=answer, user=alice.user, stars=5)
     event = ledger.wallet_of(alice.workspace.pk).events.get()
+    token, bobs_token = (AccessToken.objects.get(user=person.user) for person in (alice, cast.bob))
+    own, shared = (
+        variables.create(owner=owner, category="general", name="A", value="x")
+        for owner in (alice.user, alice.workspace)
+    )
+    own_keys.set_key(owner=alice.workspace, provider="openai", key="sk-acme-0123456789")
     ledger.wallet_of(cast.charlie.workspace.pk)  # looking at one's wallet for the first time opens it
     space = f"workspaces/{alice.workspace.pk}"
     paths = (
@@ -60,8 +75,32 @@ def objects(transactional_db: None, cast: Cast, llm: LLM) -> Objects:
         f"conversations/{chat.pk}/messages/{answer.pk}",
         f"conversations/{chat.pk}/messages/{answer.pk}/feedback",
         f"billing-events/{event.pk}",
+        f"access-tokens/{token.pk}",
+        f"access-tokens/{bobs_token.pk}",
+        f"access-tokens/{token.pk}/rotate",
+        f"user-variables/{own.pk}",
+        f"{space}/variables",
+        f"{space}/variables/{shared.pk}",
+        f"{space}/api-keys",
+        f"{space}/api-keys/providers",
+        f"{space}/api-keys/openai",
+        f"{space}/api-keys/openai/test",
     )
-    return Objects(paths=paths, lists=("workspaces", "agents", "conversations", "billing-events"))
+    return Objects(
+        paths=paths,
+        lists=(
+            "workspaces",
+            "agents",
+            "conversations",
+            "billing-events",
+            "access-tokens",
+            "user-variables",
+            "user-variables/api-keys",
+            "user-variables/api-keys/providers",
+            "user-variables/api-keys/openai",
+            "user-variables/api-keys/openai/test",
+        ),
+    )
 
 
 def everything() -> dict[str, list[Any]]:
@@ -101,6 +140,22 @@ def test_the_matrix_names_every_address(objects: Objects) -> None:
         "llm-list",
         "llm-detail",
         "llm-providers",
+        "access-token-list",
+        "access-token-detail",
+        "access-token-rotate",
+        "me",
+        "user-variable-list",
+        "user-variable-detail",
+        "workspace-variable-list",
+        "workspace-variable-detail",
+        "user-key-list",
+        "user-key-providers",
+        "user-key",
+        "user-key-test",
+        "workspace-key-list",
+        "workspace-key-providers",
+        "workspace-key",
+        "workspace-key-test",
         "wallet",
         "billing-event-list",
         "billing-event-detail",
@@ -112,7 +167,7 @@ def test_the_matrix_names_every_address(objects: Objects) -> None:
         "message-detail",
         "message-feedback",
     }
-    assert len(objects.paths) == 10
+    assert len(objects.paths) == 20
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -131,21 +186,25 @@ def test_a_stranger_finds_nothing_and_changes_nothing(objects: Objects, cast: Ca
 @pytest.mark.parametrize("method", METHODS)
 def test_without_a_token_there_is_nothing_at_all(objects: Objects, cast: Cast, method: str) -> None:
     before = everything()
-    for path in (*objects.paths, *objects.lists, "wallet", "llm/models", "llm/providers"):
+    for path in (*objects.paths, *objects.lists, "wallet", "me", "llm/models", "llm/providers"):
         assert send("", method, path, {}).status_code in {401, 405}, (method, path)
     assert everything() == before
 
 
 def test_the_lists_of_a_stranger_show_only_what_is_his(objects: Objects, cast: Cast) -> None:
     assert [row["id"] for row in cast.charlie.get("workspaces").json()["results"]] == [str(cast.charlie.workspace.pk)]
-    for path in ("agents", "conversations", "billing-events"):
+    for path in ("agents", "conversations", "billing-events", "user-variables", "user-variables/api-keys"):
         assert cast.charlie.get(path).json()["results"] == []
+    assert [row["name"] for row in cast.charlie.get("access-tokens", all="true").json()["results"]] == [
+        "charlie's token"
+    ]
+    assert cast.charlie.get("me").json()["workspace"]["slug"] == "rival"
     assert cast.charlie.get("wallet").json()["balance"] == "0.00"
 
 
 def test_the_same_addresses_are_found_by_their_owner(objects: Objects, cast: Cast) -> None:
     for path in objects.paths:
-        assert cast.alice.get(path).status_code == 200, path
+        assert cast.alice.get(path).status_code == (405 if path.endswith(("/rotate", "/test")) else 200), path
 
 
 def test_ids_of_one_conversation_do_not_open_messages_of_another(objects: Objects, cast: Cast) -> None:

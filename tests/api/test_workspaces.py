@@ -28,7 +28,10 @@ def test_show(alice: Person, bob: Person, victor: Person) -> None:
         "status": "active",
         "allowed_models": [],
         "default_model": "",
+        "fallback_models": [],
         "max_tokens_cap": None,
+        "requests_per_minute": None,
+        "tokens_per_minute": None,
         "keeps_api_content": True,
         "created_at": workspace.created_at.isoformat().replace("+00:00", "Z"),
     }
@@ -52,14 +55,20 @@ def test_owners_and_admins_change_the_rules(request: pytest.FixtureRequest, llm:
         "name": "Acme Ltd",
         "allowed_models": ["openai/openai-test"],
         "default_model": "openai/openai-test",
+        "fallback_models": ["openai/openai-test"],
         "max_tokens_cap": 1000,
+        "requests_per_minute": 60,
+        "tokens_per_minute": 90_000,
         "keeps_api_content": False,
     }
     response = person.patch(path(person), rules)
     assert response.status_code == 200, response.content
     assert rules.items() <= response.json().items()
     assert rules.items() <= person.get(path(person)).json().items()
-    loosened = {"allowed_models": [], "default_model": "", "max_tokens_cap": None}
+    loosened = {
+        "allowed_models": [], "default_model": "", "fallback_models": [], "max_tokens_cap": None,
+        "requests_per_minute": None, "tokens_per_minute": None,
+    }  # fmt: skip
     assert loosened.items() <= person.patch(path(person), loosened).json().items()
 
 
@@ -79,6 +88,9 @@ def test_workspaces_are_neither_made_nor_deleted_here(alice: Person) -> None:
     [
         ("name", ""),
         ("name", None),
+        ("name", 5),
+        ("allowed_models", [5]),
+        ("keeps_api_content", 1),
         ("name", "x" * 151),
         ("slug", "other"),
         ("kind", "individual"),
@@ -95,6 +107,17 @@ def test_workspaces_are_neither_made_nor_deleted_here(alice: Person) -> None:
         ("default_model", "openai/nothing"),
         ("default_model", None),
         ("default_model", "x" * 201),
+        ("fallback_models", None),
+        ("fallback_models", "openai/openai-test"),
+        ("fallback_models", ["openai/nothing"]),
+        ("fallback_models", ["openai/openai-test", "openai/openai-test"]),
+        ("fallback_models", ["openai/openai-test"] * 11),
+        ("requests_per_minute", 0),
+        ("requests_per_minute", "60"),
+        ("requests_per_minute", True),
+        ("requests_per_minute", 2**31),
+        ("tokens_per_minute", 0),
+        ("tokens_per_minute", 1.5),
         ("max_tokens_cap", 0),
         ("max_tokens_cap", -1),
         ("max_tokens_cap", 1.5),
@@ -124,6 +147,19 @@ def test_the_default_model_must_be_allowed(alice: Person, llm: LLM) -> None:
     assert alice.patch(path(alice), {"default_model": other}).status_code == 200
     assert_invalid(alice.patch(path(alice), {"allowed_models": [str(llm)]}), "default_model")
     assert alice.patch(path(alice), {"allowed_models": [str(llm)], "default_model": ""}).status_code == 200
+
+
+def test_fallback_models_must_be_allowed_and_keep_their_order(alice: Person, llm: LLM) -> None:
+    other, third = str(make_llm("anthropic")), str(make_llm("google"))
+    both = {"allowed_models": [str(llm), other], "fallback_models": [other, str(llm)]}
+    assert both.items() <= alice.patch(path(alice), both).json().items()
+    response = alice.patch(path(alice), {"fallback_models": [third, other]})
+    assert_invalid(response, "fallback_models")
+    assert response.json()["error"]["details"]["fallback_models"] == [f"“{third}” is not one of the allowed models."]
+    assert_invalid(alice.patch(path(alice), {"allowed_models": [str(llm)]}), "fallback_models")
+    wrong = {"allowed_models": [third], "default_model": str(llm)}
+    assert_invalid(alice.patch(path(alice), wrong), "default_model", "fallback_models")
+    assert alice.patch(path(alice), {"allowed_models": [], "fallback_models": [third]}).status_code == 200
 
 
 def test_a_change_leaves_alone_what_an_operator_changes_at_the_same_moment(alice: Person) -> None:

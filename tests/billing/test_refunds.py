@@ -13,7 +13,8 @@ from billing.models import BillingEvent
 from synapscale.common.errors import Conflict, Refusal, Unprocessable
 from tests.books import assert_clean
 from tests.conversations.calling import answered, events, make_conversation, wallet
-from tests.people import Person, fund
+from tests.people import Cast, Person, fund
+from workspaces.models import Workspace
 
 pytestmark = pytest.mark.django_db
 
@@ -124,6 +125,42 @@ def test_the_refund_of_an_answer_comes_along_with_its_charge(alice: Person, llm:
     event, _ = refund(charge, "0.00001", "r1")
     assert set(message.billing_events) == {charge, event}
     assert wallet(alice).balance == Decimal("0.99996")
+    assert_clean()
+
+
+def correct(workspace: Workspace, original: BillingEvent | None, amount: str = "-0.00001") -> tuple[BillingEvent, bool]:
+    return ledger.adjust(
+        workspace=workspace,
+        amount=Decimal(amount),
+        reference="a1",
+        description="Miscounted",
+        actor=None,
+        original=original,
+    )
+
+
+def test_the_adjustment_of_an_answer_comes_along_with_its_charge(alice: Person, llm: object) -> None:
+    fund(alice.workspace, "1")
+    message = answered(alice, make_conversation(alice))
+    (charge,) = message.billing_events
+    event, is_new = correct(alice.workspace, charge)
+    assert (is_new, event.original, event.user, event.event_type) == (True, charge, alice.user, "adjustment")
+    assert set(message.billing_events) == {charge, event}
+    assert correct(alice.workspace, charge) == (event, False)
+    with pytest.raises(Conflict):  # the same reference, said of nothing or of something else
+        correct(alice.workspace, None)
+    assert wallet(alice).balance == Decimal("0.99994")
+    assert_clean()
+
+
+def test_an_adjustment_is_of_a_movement_of_its_own_wallet(cast: Cast) -> None:
+    fund(cast.alice.workspace, "1")
+    fund(cast.charlie.workspace, "1")
+    (theirs,) = events(cast.charlie)
+    with pytest.raises(Unprocessable) as refused:
+        correct(cast.alice.workspace, theirs)
+    assert refused.value.code == "foreign_original"
+    assert [event.event_type for event in events(cast.alice)] == ["credit"]
     assert_clean()
 
 

@@ -7,6 +7,7 @@ $0.000219 (19 tokens in at worst, 100 out), and its prompt is estimated at 10 to
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.utils import timezone
@@ -15,14 +16,35 @@ from billing.models import BillingEvent, Hold, HoldIncident, Wallet
 from conversations import admission, settling
 from conversations.admission import Admitted
 from conversations.asks import Ask
+from conversations.fallbacks import FallBack
 from conversations.models import Conversation, Message, UsageLog
 from conversations.outcomes import Outcome
 from llm.types import Usage
 from tests.people import Person
-from workspaces.models import AccessToken
+from workspaces.models import AccessToken, UserVariable
 
 HELD = "0.000219"
+SECOND_HELD, THIRD_HELD = Decimal("0.000438"), Decimal("0.000657")
+"""The same at two and at three times the price."""
 PROMPT_TOKENS = 10
+
+
+def times(factor: int) -> dict[str, Decimal]:
+    """The rates of a model that is so many times as dear as ``make_llm()``'s."""
+    return {"input_usd_per_mtok": Decimal(factor), "output_usd_per_mtok": Decimal(2 * factor)}
+
+
+def fall_back_to(person: Person, *names: str) -> None:
+    """Let the workspace's calls fall back to these models."""
+    person.workspace.fallback_models = list(names)
+    person.workspace.save(update_fields=["fallback_models"])
+
+
+def own_key(person: Person, provider: str = "openai") -> UserVariable:
+    row = UserVariable(user=person.user, category="api_key", name=provider)
+    row.set_value(f"sk-{provider}-0123456789")
+    row.save()
+    return row
 
 
 def make_conversation(person: Person, **fields: Any) -> Conversation:
@@ -61,6 +83,17 @@ def failed(**fields: Any) -> Outcome:
     return Outcome(**{"status": "error", "error_code": "provider_error", "error_message": "It failed.", **fields})
 
 
+def fall_back(admitted: Admitted, outcome: Outcome | None = None) -> Admitted | None:
+    """The call by the next model, after this one has failed; None when there is none."""
+    return FallBack(admitted, outcome or failed()).make()
+
+
+def followed(admitted: Admitted, outcome: Outcome | None = None) -> Admitted:
+    following = fall_back(admitted, outcome)
+    assert following is not None
+    return following
+
+
 def settle(admitted: Admitted, outcome: Outcome) -> Message:
     answer = admitted.answer
     return settling.settle(workspace_id=answer.workspace_id, message_id=answer.pk, outcome=outcome)
@@ -92,6 +125,16 @@ def lapse(admitted: Admitted, *, seconds: int = 1) -> None:
 
 def hold_of(admitted: Admitted) -> Hold:
     return Hold.objects.get(workspace_id=admitted.answer.workspace_id, pk=admitted.answer.hold_id)
+
+
+def answer_of(admitted: Admitted) -> Message:
+    return Message.objects.get(workspace_id=admitted.answer.workspace_id, pk=admitted.answer.pk)
+
+
+def states(person: Person) -> list[tuple[str, Decimal, Decimal | None]]:
+    """Every hold, in order: its state, amount, and what was charged."""
+    rows = Hold.objects.filter(workspace=person.workspace).order_by("id")
+    return [(hold.state, hold.amount, hold.charged) for hold in rows]
 
 
 def wallet(person: Person) -> Wallet:

@@ -9,8 +9,9 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from django.apps import apps
 from django.core.management import call_command
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.utils import timezone
 
 from billing import ledger
@@ -19,11 +20,13 @@ from conversations import admission, audit
 from conversations.asks import Ask
 from conversations.models import Conversation, Message, UsageLog
 from llm.models import LLM
+from synapscale.common.models import TenantFK
 from tests.books import assert_clean, broken
-from tests.conversations.calling import answered, ask, failed, make_conversation, sent, settle
+from tests.catalogue import make_llm
+from tests.conversations.calling import answered, ask, failed, followed, make_conversation, sent, settle
 from tests.people import Cast, fund
 from tests.unguarded import run, settle_constraints, unguarded
-from workspaces.models import AccessToken
+from workspaces.models import AccessToken, Workspace
 
 pytestmark = [pytest.mark.django_db, pytest.mark.fleet]
 NAMES = [name for name, _, _ in audit._SQL] + ["recomputed"]
@@ -32,7 +35,7 @@ NAMES = [name for name, _, _ in audit._SQL] + ["recomputed"]
 @pytest.fixture
 def books(cast: Cast, llm: LLM) -> Conversation:
     """A workspace in which everything has happened: an answer, a refund of half of it, an overrun, a failure, a call
-    under way, and a second workspace beside it.
+    under way; and a second one beside it, with an answer by a fallback and a call under way, both on a token with a limit.
     """
     alice, charlie = cast.alice, cast.charlie
     fund(alice.workspace, "1")
@@ -54,7 +57,12 @@ def books(cast: Cast, llm: LLM) -> Conversation:
     token = AccessToken.objects.get(workspace=charlie.workspace, user=charlie.user)
     token.spend_limit_usd = Decimal("0.5")
     token.save()
-    answered(charlie, make_conversation(charlie), access_token=token)
+    make_llm(name="second")
+    Workspace.objects.filter(pk=charlie.workspace.pk).update(fallback_models=["openai/second"])
+    charlie.workspace.refresh_from_db()
+    chat = make_conversation(charlie)
+    settle(followed(ask(charlie, chat, access_token=token)), sent())
+    ask(charlie, chat, access_token=token)
     settle_constraints()
     assert_clean()
     return conversation
@@ -62,6 +70,7 @@ def books(cast: Cast, llm: LLM) -> Conversation:
 
 ACME = "(SELECT id FROM workspaces WHERE slug = 'acme')"
 OF_ACME = f"workspace_id = {ACME}"
+OF_RIVAL = "workspace_id = (SELECT id FROM workspaces WHERE slug = 'rival')"
 SETTLED = f"{OF_ACME} AND state = 'settled' AND charged < amount"
 CHARGED = f"{OF_ACME} AND status = 'success' AND charged_usd = 50000000"
 BOUNDS = ("holds", "holds_charged_when_resolved")
@@ -146,7 +155,13 @@ CORRUPTIONS: list[tuple[str, str, list[tuple[str, str]], dict[str, int]]] = [
         "hold_message",
         f"UPDATE messages SET status = 'pending' WHERE {OF_ACME} AND status = 'error'",
         [],
-        {"hold_message": 1},
+        {"hold_message": 1, "metered": 1},
+    ),
+    (
+        "hold_message",
+        f"DELETE FROM usage_logs WHERE {OF_RIVAL} AND attempt = 1",
+        [],
+        {"hold_message": 1, "metered": 1, "model_statistics": 1},
     ),
     (
         "metered",
@@ -167,6 +182,25 @@ CORRUPTIONS: list[tuple[str, str, list[tuple[str, str]], dict[str, int]]] = [
         {"metered": 1},
     ),
     (
+        "metered",
+        f"UPDATE messages SET attempt = attempt + 1 WHERE {OF_ACME} AND status = 'pending'",
+        [],
+        {"metered": 1},
+    ),
+    (
+        "metered",
+        f"UPDATE usage_logs SET attempt = 0 WHERE {OF_RIVAL} AND status = 'success'",
+        [],
+        {"metered": 1},
+    ),
+    (
+        "attempt_hold",
+        f"UPDATE usage_logs SET hold_id = (SELECT hold_id FROM messages m WHERE m.status = 'sent' AND m.role = "
+        f"'assistant' AND m.workspace_id = usage_logs.workspace_id) WHERE {OF_RIVAL} AND attempt = 1",
+        [],
+        {"attempt_hold": 2, "hold_message": 1},
+    ),
+    (
         "usage_event",
         f"UPDATE usage_logs SET charged_usd = charged_usd - 1 WHERE {CHARGED}",
         [],
@@ -180,7 +214,13 @@ CORRUPTIONS: list[tuple[str, str, list[tuple[str, str]], dict[str, int]]] = [
     ),
     (
         "token_spend",
-        "UPDATE token_spends SET held = 1 WHERE workspace_id = (SELECT id FROM workspaces WHERE slug = 'rival')",
+        f"UPDATE token_spends SET held = 1 WHERE {OF_RIVAL}",
+        [],
+        {"token_spend": 1},
+    ),
+    (
+        "token_spend",
+        f"DELETE FROM token_spends WHERE {OF_RIVAL}",
         [],
         {"token_spend": 1},
     ),
@@ -219,7 +259,7 @@ CORRUPTIONS: list[tuple[str, str, list[tuple[str, str]], dict[str, int]]] = [
         "UPDATE usage_logs SET conversation_id = (SELECT id FROM conversations c WHERE c.workspace_id <> "
         f"usage_logs.workspace_id) WHERE {OF_ACME} AND status = 'error'",
         [],
-        {"model_statistics": 2, "tenant_chain": 1},
+        {"model_statistics": 2, "tenant_chain": 1, "tenant_keys": 1},
     ),
     (
         "tenant_chain",
@@ -228,6 +268,20 @@ CORRUPTIONS: list[tuple[str, str, list[tuple[str, str]], dict[str, int]]] = [
         {"tenant_chain": 1},
     ),
     ("tenant_chain", f"DELETE FROM holds WHERE {OF_ACME} AND state = 'released'", [], {"tenant_chain": 1}),
+    (
+        "tenant_keys",  # a question, which no usage log names
+        "UPDATE messages SET conversation_id = (SELECT id FROM conversations c WHERE c.workspace_id <> "
+        f"messages.workspace_id) WHERE id = (SELECT reply_to_id FROM messages WHERE {OF_ACME} AND status = 'error')",
+        [],
+        {"tenant_keys": 1},
+    ),
+    (
+        "tenant_keys",
+        "UPDATE billing_events SET original_id = (SELECT id FROM billing_events o WHERE o.event_type = 'usage' AND "
+        f"o.workspace_id <> billing_events.workspace_id) WHERE {OF_ACME} AND event_type = 'refund'",
+        [],
+        {"tenant_keys": 1},
+    ),
     (
         "idempotency",
         f"UPDATE idempotency_keys SET message_id = (SELECT id FROM messages WHERE {OF_ACME} AND role = 'user' LIMIT 1)",
@@ -291,6 +345,17 @@ def test_a_corruption_is_found(
 def test_every_invariant_has_its_corruption() -> None:
     # What breaks a lease is time alone: see the next test.
     assert {name for name, *_ in CORRUPTIONS} == set(NAMES) - {"hold_lease"}
+
+
+def test_no_key_between_tenants_rows_is_left_out() -> None:
+    (sql,) = [sql for name, _, sql in audit._SQL if name == "tenant_keys"]
+    for model in apps.get_models():
+        for field in model._meta.local_fields:
+            if isinstance(field, TenantFK):
+                assert (
+                    f'"{model._meta.db_table}" a JOIN "{field.related_model._meta.db_table}" b ON b.id = a."{field.column}"'
+                    in sql
+                )
 
 
 @pytest.mark.parametrize(("seconds", "reported"), [(100, {}), (125, {"hold_lease": 1})])
@@ -359,3 +424,26 @@ def test_it_reads_one_snapshot_and_changes_nothing(cast: Cast, llm: LLM) -> None
             assert cursor.fetchone() == ("30s",)
         else:
             assert connection.connection.in_transaction is False
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite stops no statement")
+def test_within_a_transaction_its_statements_may_take_as_long_as_they_need(
+    db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And afterwards those of the transaction may not, whether the audit came to its end or not."""
+
+    def timeout() -> str:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW statement_timeout")
+            return str(cursor.fetchone()[0])
+
+    seen: list[str] = []
+    monkeypatch.setattr(audit, "_wrong_costs", lambda: iter(seen.append(timeout()) or []))
+    run("SET LOCAL statement_timeout = '7s'")
+    audit.audit()
+    assert (seen, timeout()) == (["0"], "7s")
+
+    monkeypatch.setattr(audit, "_SQL", [("broken", "it can be read", "SELECT nothing FROM nowhere")])
+    with pytest.raises(DatabaseError):
+        audit.audit()
+    assert timeout() == "7s"

@@ -11,7 +11,7 @@ from conversations.models import Conversation, Message
 from conversations.reconciling import reconcile
 from llm.models import LLM
 from tests.books import assert_clean, broken
-from tests.conversations.calling import answered, ask, hold_of, logs, make_conversation, wallet
+from tests.conversations.calling import answered, ask, followed, hold_of, logs, make_conversation, wallet
 from tests.people import Person, fund
 
 pytestmark = pytest.mark.django_db
@@ -52,6 +52,22 @@ def test_an_answer_created_in_bulk_is_metered_once(alice: Person, conversation: 
     assert_clean()
     assert counts(reconcile()) == (0, 0, 0)
     assert len(logs(alice)) == 1
+
+
+def test_the_last_attempt_counts_and_not_those_before_it(alice: Person, falling: Conversation) -> None:
+    """The first attempt has its usage log; the second answered, and was saved around the signal."""
+    two = followed(ask(alice, falling))
+    Message.objects.filter(workspace=alice.workspace, pk=two.answer.pk).update(status="sent", content="x" * 40)
+    assert set(broken()) == {"hold_message", "metered"}
+    assert counts(reconcile()) == (1, 1, 0)
+    assert [(log.attempt, log.status, log.charged_usd) for log in logs(alice)] == [
+        (1, "error", Decimal(0)),
+        # Estimated: 10 tokens in at $2 and 10 out at $4
+        (2, "success", Decimal("0.00006")),
+    ]
+    assert hold_of(two).state == "settled"
+    assert_clean()
+    assert counts(reconcile()) == (0, 0, 0)
 
 
 def test_a_dry_run_only_says_so(alice: Person, conversation: Conversation, llm: LLM) -> None:

@@ -78,7 +78,7 @@ def test_an_answer_that_comes_after_the_sweep_is_noted_and_not_charged(
     assert (incident.kind, incident.hold) == (HoldIncident.Kind.LATE_RESULT, hold_of(admitted))
     # Worth $0.00005, of which $0.000012 (10 in, 1 out) was paid.
     assert incident.amount == Decimal("0.000038")
-    assert incident.detail == f"message {message.pk}: an answer of 17 characters came after its lease had run out"
+    assert incident.detail == f"message {message.pk}: an answer of 17 bytes came after its lease had run out"
     assert logs(alice)[0].charged_usd == Decimal("0.000012")
     settle(admitted, sent("Part and the rest"))
     assert len(incidents(alice)) == 1

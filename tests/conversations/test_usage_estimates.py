@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from conversations.metering import usage_of
 from conversations.outcomes import CallTerms, Outcome
-from llm.types import ToolCall, Usage
+from llm.types import Thinking, ToolCall, Usage
 
 TERMS = CallTerms(key_source="global", is_charged=True, markup_bps=0, prompt_tokens=33)
 REPORTED = Usage(input=1, cached_input=2, cache_write_5m=3, cache_write_1h=4, output=5, reasoning=6)
@@ -49,6 +49,27 @@ def test_the_arguments_of_tool_calls_are_text_too() -> None:
     assert usage_of(broken_off, TERMS) == (Usage(input=33, output=2), True)
 
 
+def test_thinking_that_was_shown_is_estimated_apart_from_the_answer() -> None:
+    thinking = (Thinking(text="Hm, hm."), Thinking(text="Hm.", signature="long" * 100), Thinking("", redacted="x" * 99))
+    outcome = Outcome(status="sent", content="Hi", thinking=thinking)
+    assert usage_of(outcome, TERMS) == (Usage(input=33, output=1, reasoning=3), True)
+    broken_off = Outcome(status="interrupted", written_bytes=0, thought_bytes=10)
+    assert usage_of(broken_off, TERMS) == (Usage(input=33, reasoning=3), True)
+
+
+def test_thinking_is_not_counted_twice_where_the_provider_has_counted_it() -> None:
+    outcome = Outcome(status="interrupted", written_bytes=8, thought_bytes=400, seen_usage=Usage(input=7, reasoning=90))
+    assert usage_of(outcome, TERMS) == (Usage(input=7, output=2, reasoning=100), True)
+    outcome = Outcome(status="interrupted", written_bytes=8, thought_bytes=40, seen_usage=Usage(input=7, reasoning=90))
+    assert usage_of(outcome, TERMS) == (Usage(input=7, output=2, reasoning=90), True)
+
+
+def test_a_client_that_stopped_the_call_pays_for_the_prompt_that_was_reported() -> None:
+    seen = Usage(input=99, cached_input=5, output=1)
+    assert usage_of(Outcome(status="error", is_stopped=True, seen_usage=seen), TERMS) == (seen, True)
+    assert usage_of(Outcome(status="error", is_stopped=True), TERMS) == (Usage(), False)
+
+
 def test_what_was_seen_of_the_usage_replaces_the_estimate_of_the_prompt() -> None:
     seen = Usage(input=7, cached_input=2, cache_write_5m=3, cache_write_1h=4, output=1, reasoning=9)
     outcome = Outcome(status="interrupted", content="x" * 40, seen_usage=seen)
@@ -71,6 +92,31 @@ def test_more_text_never_makes_it_cheaper(text: str, seen: int, output: int) -> 
     assert tokens(text) <= tokens(text + "x") <= tokens(text) + 1
 
 
+texts = st.text(st.characters(exclude_categories=()), max_size=50)
+calls = st.builds(ToolCall, id=texts, name=texts, arguments=texts)
+outcomes = st.builds(
+    Outcome,
+    status=st.sampled_from(["sent", "error", "interrupted"]),
+    content=texts,
+    tool_calls=st.lists(calls, max_size=2).map(tuple),
+    thinking=st.lists(st.builds(Thinking, text=texts, signature=texts), max_size=2).map(tuple),
+    stop_sequence=texts,
+    usage=st.none() | st.just(REPORTED),
+    seen_usage=st.none() | st.builds(Usage, input=counts, output=counts, reasoning=counts),
+    is_stopped=st.booleans(),
+)
+
+
+@given(outcomes)
+def test_without_its_content_an_outcome_costs_the_same(outcome: Outcome) -> None:
+    stored = outcome.storable()
+    bare = stored.without_content()
+    assert usage_of(bare, TERMS) == usage_of(stored, TERMS)
+    assert (bare.content, bare.tool_calls, bare.thinking, bare.stop_sequence) == ("", (), (), "")
+    assert bare.without_content() == bare
+    assert usage_of(Outcome.from_json(bare.as_json()), TERMS) == usage_of(bare, TERMS)
+
+
 @given(st.builds(Usage, input=counts, output=counts, reasoning=counts) | st.none(), st.text(max_size=50))
 def test_an_outcome_survives_the_way_through_json(usage: Usage | None, text: str) -> None:
     import json
@@ -81,6 +127,10 @@ def test_an_outcome_survives_the_way_through_json(usage: Usage | None, text: str
         tool_calls=(ToolCall(id="1", name="f", arguments=text, signature="s"),),
         usage=usage,
         seen_usage=usage,
+        thinking=(Thinking(text=text, signature="s"),),
+        stop_sequence=text,
+        written_bytes=3,
+        thought_bytes=4,
         is_swept=True,
         retry_after=3,
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 
 from llm import connections
 from llm.errors import ProviderHostForbidden, ProviderNotConfigured
@@ -15,8 +17,10 @@ from llm.providers import adapter_for
 from llm.providers.pool import POOL
 from llm.types import Credentials
 from tests.hosting import HOST_KEY, make_connection
+from tests.people import Person
 from tests.providers.calling import request
 from tests.providers.standins import StandIn
+from workspaces import variables
 
 pytestmark = pytest.mark.django_db
 
@@ -108,3 +112,31 @@ def test_every_key_goes_to_its_own_host_alone(house_keys: StandIn, settings: Any
     for seen in house_keys.requests[:2]:
         assert "sk-house" not in str(seen.headers) + str(seen.body)
     assert HOST_KEY not in str(house_keys.requests[2])
+
+
+def test_a_key_moves_to_the_new_master_key_with_all_the_others(alice: Person, provider: StandIn, settings: Any) -> None:
+    old, new = "old:" + "o" * 32, "new:" + "n" * 32
+    settings.MASTER_KEYS = [old]
+    lab, _, other = make_connection(provider), make_connection(provider, "open", key=""), make_connection(provider, "b")
+    variables.create(owner=alice.user, category="secret", name="A", value="one")
+    settings.MASTER_KEYS = [new, old]
+    out = io.StringIO()
+    call_command("rotate_keys", stdout=out)
+    assert out.getvalue().splitlines() == [
+        "provider_connections: 2 on an older master key",
+        "user_variables: 1 on an older master key",
+        "rotate_keys: 3 found, 3 re-encrypted, 0 changed meanwhile, 0 unreadable",
+    ]
+    settings.MASTER_KEYS = [new]
+    rows = {row.slug: row for row in ProviderConnection.objects.all()}
+    assert {slug: row.key_id for slug, row in rows.items()} == {"lab": "new", "open": "", "b": "new"}
+    assert [connections.credentials(rows[slug]).api_key for slug in ("lab", "open", "b")] == [
+        HOST_KEY,
+        "none",
+        HOST_KEY,
+    ]
+    assert rows["lab"].hint == lab.hint
+    # Still bound to its own row.
+    ProviderConnection.objects.filter(pk=other.pk).update(ciphertext=rows["lab"].ciphertext)
+    with pytest.raises(ProviderNotConfigured):
+        connections.credentials(ProviderConnection.objects.get(pk=other.pk))

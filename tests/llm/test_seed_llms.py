@@ -17,8 +17,8 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from llm.catalogue import CatalogueError, SeedReport, seed
+from llm.images import image_tokens
 from llm.models import LLM, LLMPrice, ProviderName
-from llm.pricing import image_tokens
 
 pytestmark = pytest.mark.django_db
 

@@ -178,7 +178,7 @@ class Breaking:
         (ThinkingDelta("Hm"), 1),
         (ThinkingDelta("", redacted="cipher"), 1),
         (ToolCallDelta(0, id="c1", name="f"), 1),
-        (UsageSeen(Usage(input=3)), 3),
+        (UsageSeen(Usage(input=3)), 1),
     ],
 )
 def test_nothing_is_repeated_once_any_output_has_been_shown(
@@ -199,12 +199,37 @@ def test_nothing_is_repeated_once_thinking_has_been_shown(provider: StandIn, nam
     assert (type(call.error), len(provider.requests)) == (StreamInterrupted, 1)
 
 
-@families
+@pytest.mark.parametrize("name", ["openai", "google"])
 def test_a_stream_that_breaks_before_its_first_word_is_tried_again(provider: StandIn, name: str) -> None:
-    provider.script(fault("cut", after={"openai": 1, "anthropic": 2, "google": 0}[name]), answer("Here."))
+    provider.script(fault("cut", after={"openai": 1, "google": 0}[name]), answer("Here."))
     call = Call(provider, name, is_streamed=True)
     assert (call.text, len(provider.requests)) == ("Here.", 2)
     assert "".join(event.text for event in call.events if isinstance(event, TextDelta)) == "Here."
+
+
+def test_a_prompt_whose_usage_was_reported_is_not_sent_again(provider: StandIn) -> None:
+    """Anthropic reports it first of all, and bills it: a second try would be paid for, and metered nowhere."""
+    provider.script(fault("cut", after=2), answer("Never asked for."))
+    call = Call(provider, "anthropic", is_streamed=True)
+    assert (type(call.error), len(provider.requests)) == (ProviderUnavailable, 1)
+    assert [type(event) for event in call.events] == [UsageSeen]
+
+
+def test_a_provider_that_says_it_failed_is_asked_again_all_the_same(provider: StandIn) -> None:
+    overloaded = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
+    provider.script(fault("error_event", after=1, error=overloaded), answer("Here."))
+    call = Call(provider, "anthropic", is_streamed=True)
+    assert (call.text, len(provider.requests)) == ("Here.", 2)
+
+
+@roads
+def test_a_call_that_timed_out_at_the_provider_is_not_made_again(
+    provider: StandIn, is_streamed: bool, tuned: Any
+) -> None:
+    tuned(LLM_FIRST_TOKEN_TIMEOUT=0.3, LLM_TOTAL_TIMEOUT=0.5)
+    provider.script(fault("hang"), answer("Never asked for."))
+    call = Call(provider, "openai", is_streamed=is_streamed)
+    assert (type(call.error), call.waits, len(provider.requests)) == (ProviderTimeout, [], 1)
 
 
 @families

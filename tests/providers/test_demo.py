@@ -183,3 +183,8 @@ def test_the_stream_adds_up_to_the_plain_answer(content: str, max_tokens: int, s
     assert plain.usage is not None
     assert plain.usage.output <= max_tokens
     assert len(plain.text.encode()) <= 4 * max_tokens
+
+
+def test_a_list_made_up_for_a_schema_stays_short() -> None:
+    assert example({"type": "array", "items": {"type": "string"}, "minItems": 20_000_000}) == ["demo"] * 100
+    assert example({"type": "array", "minItems": "many"}) == []

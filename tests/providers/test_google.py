@@ -17,6 +17,7 @@ from llm.errors import (
     ProviderRequestRefused,
     ProviderUnavailable,
 )
+from llm.providers.google import _retry_delay
 from llm.types import CallResult, ChatMessage, Image, TextDelta, ToolCall, ToolCallDelta, Usage, UsageSeen
 from tests.providers.calling import KEY, complete, request, stream
 from tests.providers.standins import StandIn, answer, refusal
@@ -263,3 +264,8 @@ def test_the_environment_changes_nothing(provider: StandIn, monkeypatch: pytest.
     assert complete(provider, "google").finish_reason == "stop"
     assert provider.requests[0].key == KEY
     assert provider.requests[0].path == "/v1beta/models/model-1:generateContent"
+
+
+@pytest.mark.parametrize(("delay", "seconds"), [("37s", 37.0), ("0.5s", 0.5), ("9" * 400 + "s", None), ("soon", None)])
+def test_how_long_to_wait_as_google_says_it(delay: str, seconds: float | None) -> None:
+    assert _retry_delay({"error": {"details": [{"retryDelay": delay}]}}) == seconds

@@ -279,3 +279,19 @@ def test_the_environment_adds_nothing(provider: StandIn, monkeypatch: pytest.Mon
     headers = provider.requests[0].headers
     assert "openai-organization" not in headers
     assert "openai-project" not in headers
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
+def test_tool_calls_of_hosts_that_only_resemble_openai(provider: StandIn, streamed: bool) -> None:
+    """No id, no arguments, or arguments as the object that they stand for: still calls, and never an exception."""
+    odd = [
+        {"id": None, "name": "weather", "arguments": None, "pieces": [None]},
+        {"id": "", "name": "weather", "arguments": {"city": "Łódź"}, "pieces": [{"city": "Łódź"}]},
+    ]
+    provider.answer("", tool_calls=odd, finish_reason="tool_calls")
+    result = stream(provider, "llama").result if streamed else complete(provider, "llama")
+    first, second = result.tool_calls
+    assert (first.name, first.arguments) == ("weather", "")
+    assert (second.name, second.arguments) == ("weather", '{"city": "Łódź"}')
+    assert first.id.startswith("call_local_")
+    assert first.id != second.id

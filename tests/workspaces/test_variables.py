@@ -12,7 +12,10 @@ from django.utils import timezone
 from llm.errors import ProviderNotConfigured
 from llm.keys import credentials_for, providers_with_key
 from llm.models import LLM
+from synapscale.common.errors import Conflict
 from tests.people import Person
+from tests.together import at_once
+from workspaces import variables
 from workspaces.crypto import CannotDecrypt
 from workspaces.models import UserVariable
 
@@ -83,6 +86,62 @@ def test_an_owner_has_one_variable_of_a_name_and_category(alice: Person, charlie
     variable(**{kind: getattr(alice, kind)}, name="grok")
     variable(**{kind: getattr(charlie, kind)})
     assert UserVariable.objects.count() == 4
+
+
+# --- Setting one ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["user", "workspace"])
+def test_a_secret_is_set_and_replaced_whole(alice: Person, charlie: Person, kind: str) -> None:
+    owner, ends = getattr(alice, kind), timezone.now() + timedelta(days=1)
+    secret = {"owner": owner, "category": "api_key", "name": "openai"}
+    first, is_new = variables.set_secret(**secret, value="sk-one-0123456789", expires_at=ends, is_active=False)
+    assert (is_new, first.get_value(), first.is_active, first.expires_at) == (True, "sk-one-0123456789", False, ends)
+    again, is_new = variables.set_secret(**secret, value="sk-two-9876543210")
+    stored = UserVariable.objects.get(pk=first.pk)
+    assert (is_new, again.pk) == (False, first.pk)
+    assert (stored.get_value(), stored.hint, stored.is_active, stored.expires_at) == (
+        "sk-two-9876543210",
+        "3210",
+        True,
+        None,
+    )
+    assert stored.updated_at > first.updated_at
+    variables.set_secret(**{**secret, "owner": getattr(charlie, kind)}, value="sk-charlies")
+    assert list(variables.variables_of(owner)) == [stored]
+
+
+def test_creating_what_is_there_is_a_conflict_and_leaves_it_alone(alice: Person) -> None:
+    one = {"owner": alice.user, "category": "general", "name": "A"}
+    variables.create(**one, value="first")
+    with pytest.raises(Conflict) as refused:
+        variables.create(**one, value="second")
+    assert refused.value.code == "variable_exists"
+    assert [row.get_value() for row in variables.variables_of(alice.user)] == ["first"]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("kind", ["user", "workspace"])
+def test_of_many_who_set_it_at_once_one_creates_it_and_it_is_whole(alice: Person, kind: str) -> None:
+    def set_it(number: int) -> bool:
+        secret = {"owner": getattr(alice, kind), "category": "api_key", "name": "openai"}
+        return variables.set_secret(**secret, value=f"sk-{number}-0123456789-{number:04}")[1]
+
+    assert sorted(at_once(12, set_it)) == [False] * 11 + [True]
+    row = UserVariable.objects.get()
+    assert row.get_value().endswith(row.hint)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_who_create_it_at_once_one_does(alice: Person) -> None:
+    def create_it(number: int) -> str:
+        try:
+            variables.create(owner=alice.user, category="general", name="A", value=f"{number}")
+        except Conflict as refused:
+            return refused.code
+        return "created"
+
+    assert sorted(at_once(12, create_it)) == ["created"] + ["variable_exists"] * 11
 
 
 # --- Whose key --------------------------------------------------------------------------------------------------------

@@ -8,20 +8,27 @@ from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from synapscale.common.parsing import StrictQuery
 from workspaces import members
 from workspaces.api.serializers import MemberSerializer, WorkspaceSerializer
 from workspaces.authentication import caller
-from workspaces.models import Membership, Workspace
+from workspaces.models import Membership, Scope, Workspace
 from workspaces.permissions import ReadOrAdmin
 
 
 class WorkspaceViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.UpdateModelMixin, viewsets.GenericViewSet[Workspace]
+    StrictQuery,
+    mixins.ListModelMixin,
+    mixins.RetrieveModelMixin,
+    mixins.UpdateModelMixin,
+    viewsets.GenericViewSet[Workspace],
 ):
     """The token's workspace and its rules. Admins and owners may change the rules."""
 
     serializer_class = WorkspaceSerializer
     permission_classes = [ReadOrAdmin]
+    scopes_to_read = {Scope.READ, Scope.ADMIN}
+    scopes_to_write = {Scope.ADMIN}
     queryset = Workspace.objects.none()
     http_method_names = ["get", "patch", "head", "options"]
 
@@ -31,10 +38,12 @@ class WorkspaceViewSet(
         return Workspace.objects.filter(pk=caller(self.request).workspace.pk)
 
 
-class MemberViewSet(viewsets.GenericViewSet[Membership]):
+class MemberViewSet(StrictQuery, viewsets.GenericViewSet[Membership]):
     """The members of the token's workspace. Admins and owners keep them; everybody may leave."""
 
     serializer_class = MemberSerializer
+    scopes_to_read = {Scope.READ, Scope.ADMIN}
+    scopes_to_write = {Scope.ADMIN}
     queryset = Membership.objects.none()
     lookup_value_regex = "[0-9a-f-]{36}"
 

@@ -1,27 +1,31 @@
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 
 from conversations import trial
+from conversations.reconciling import reconcile
+from conversations.sweeper import sweep
 from conversations.verification import verify
 from llm import catalogue
+
+Step = tuple[str, Callable[[], str]]
 
 
 class Command(BaseCommand):
     help = (
-        "Prepare an installation: migrate, seed the models, collect static files, verify. May be run again any time. "
-        "When a step fails, it says which, and the database is left as it was found."
+        "Prepare an installation: migrate, seed the models, collect static files, finish what dead processes left, "
+        "verify. May be run again any time. When a step that prepares it fails, it says which, and the database is left "
+        "as it was found."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -31,22 +35,45 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, demo: bool, address: str, **options: Any) -> None:
-        steps: list[tuple[str, Callable[[], str]]] = [("migrate", _migrate), ("seed models", _seed)]
+        prepare: list[Step] = [("migrate", _migrate), ("seed models", _seed)]
         if demo:
-            steps += [("demo model", _seed_demo), ("trial workspace", _prepare_trial)]
-        steps += [("static files", _collect_static), ("verify", _verify)]
+            prepare += [("demo model", _seed_demo), ("trial workspace", _prepare_trial)]
+        prepare.append(("static files", _collect_static))
+        # Neither is undone: calls that were finished have been charged, and looking changes nothing.
+        look_after: list[Step] = [("leftovers", self._finish_leftovers), ("verify", self._verify)]
+        self.total = len(prepare) + len(look_after)
+        self.warnings: list[str] = []
         with _all_or_nothing():
-            for number, (name, step) in enumerate(steps, start=1):
-                started = time.monotonic()
-                try:
-                    result = step()
-                except Exception as error:
-                    raise CommandError(
-                        f"step {number}/{len(steps)} “{name}” failed: {error}\nThe database is as it was before."
-                    ) from error
-                self.stdout.write(f"[{number}/{len(steps)}] {name}: {result} ({time.monotonic() - started:.1f} s)")
+            self._run(prepare, after=0, on_failure="The database is as it was before.")
+        self._run(look_after, after=len(prepare), on_failure="What the steps before it did is kept.")
+        for warning in self.warnings:
+            self.stdout.write(self.style.WARNING(f"warning: {warning}"))
         if demo and address:
             self._introduce(address.rstrip("/"))
+
+    def _run(self, steps: list[Step], *, after: int, on_failure: str) -> None:
+        for number, (name, step) in enumerate(steps, start=after + 1):
+            started = time.monotonic()
+            try:
+                result = step()
+            except Exception as error:
+                raise CommandError(f"step {number}/{self.total} “{name}” failed: {error}\n{on_failure}") from error
+            self.stdout.write(f"[{number}/{self.total}] {name}: {result} ({time.monotonic() - started:.1f} s)")
+
+    def _finish_leftovers(self) -> str:
+        """A server does so too, once it runs; but what it left should not be what keeps it from starting."""
+        swept, reconciled = sweep(), reconcile()
+        if reconciled.failed:
+            self.warnings.append(f"leftovers: {reconciled.failed} answers can't be metered; reconcile_usage says why")
+        return f"{swept}, {reconciled.metered} reconciled"
+
+    def _verify(self) -> str:
+        checks = verify()
+        faults = [f"{check.name}: {'; '.join(check.faults[:5])}" for check in checks if check.faults]
+        if faults:
+            raise CommandError("; ".join(faults))
+        self.warnings += [f"{check.name}: {finding}" for check in checks for finding in check.findings[:10]]
+        return f"{sum(check.passed for check in checks)}/{len(checks)}"
 
     def _introduce(self, address: str) -> None:
         access = trial.prepare()
@@ -72,8 +99,7 @@ Send a message (the answer comes from the offline demo model):
 
 
 def _migrate() -> str:
-    executor = MigrationExecutor(connection)
-    pending = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+    pending = _pending()
     if pending:
         call_command("migrate", interactive=False, verbosity=0)
     return f"{pending} migrations applied" if pending else "nothing to do"
@@ -101,50 +127,29 @@ def _collect_static() -> str:
     return f"in {settings.STATIC_ROOT.name}/"
 
 
-def _verify() -> str:
-    checks = verify()
-    failed = [f"{check.name}: {'; '.join(check.problems[:5])}" for check in checks if not check.passed]
-    if failed:
-        raise CommandError("; ".join(failed))
-    return f"{len(checks)}/{len(checks)}"
-
-
 @contextmanager
 def _all_or_nothing() -> Iterator[None]:
-    """PostgreSQL rolls migrations back; SQLite's rebuild tables outside a transaction, so there the file is kept."""
-    if connection.vendor == "postgresql":
-        with transaction.atomic():
-            yield
-        return
-    with _sqlite_file_kept():
+    """One transaction over all of it.
+
+    On SQLite it has the file's only write lock from the first change to the last: a server beside it waits for its turn,
+    and what is undone is what was done here. Tables can be rebuilt there only while no foreign key is looked at, which
+    can't be switched within a transaction; so where migrations are pending, they are all looked at in the end.
+    """
+    with ExitStack() as stack:
+        try:
+            if connection.vendor == "sqlite":
+                Path(str(connection.settings_dict["NAME"])).parent.mkdir(parents=True, exist_ok=True)
+            is_unchecked = connection.vendor == "sqlite" and _pending() > 0
+            if is_unchecked:
+                stack.enter_context(connection.constraint_checks_disabled())
+            stack.enter_context(transaction.atomic())
+        except OperationalError as error:
+            raise CommandError(f"The database can't be had: {error}\nNothing was changed.") from error
         yield
+        if is_unchecked:
+            connection.check_constraints()
 
 
-@contextmanager
-def _sqlite_file_kept() -> Iterator[None]:
-    path = Path(str(connection.settings_dict["NAME"]))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".before-setup")
-    existed = path.exists()
-    if existed:
-        _copy(path, aside)
-    try:
-        yield
-    except BaseException:
-        connection.close()
-        if existed:
-            _copy(aside, path)
-        else:
-            for suffix in ("", "-wal", "-shm"):
-                path.with_name(path.name + suffix).unlink(missing_ok=True)
-        raise
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def _copy(source: Path, target: Path) -> None:
-    """SQLite's own backup: consistent also while a server has the file open."""
-    with sqlite3.connect(source) as from_db, sqlite3.connect(target) as to_db:
-        from_db.backup(to_db)
-    from_db.close()
-    to_db.close()
+def _pending() -> int:
+    executor = MigrationExecutor(connection)
+    return len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
