@@ -180,7 +180,7 @@ def check_capabilities(plan: Plan, ask: Ask) -> None:
     has_tools = bool(plan.tools) or ask.role == "tool" or any(turn.tool_calls for turn in turns)
     is_structured = plan.response_schema is not None
     wanted = (
-        ("attachments", has_images, plan.llm.supports_vision, "images"),
+        ("attachments", has_images, plan.llm.takes_images, "images"),
         ("tools", has_tools, plan.llm.supports_function_calling, "tools"),
         ("response_schema", is_structured, plan.llm.supports_structured_output, "structured output"),
         ("stream", ask.stream, plan.llm.supports_streaming, "streaming"),

@@ -12,7 +12,7 @@ from django.db import models, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from llm import pricing
+from llm import images, pricing
 from llm.types import Usage
 from synapscale.common.models import BaseModel
 from synapscale.common.money import RateField, UsdField
@@ -165,6 +165,11 @@ class LLM(BaseModel):
     def upstream_name(self) -> str:
         """The model's id as its host knows it."""
         return self.name.partition("/")[2] if self.connection_id else self.name
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether it may be sent images: it sees them, and what one of them costs is known."""
+        return self.supports_vision and images.knows(self.provider)
 
     def price_at(self, at: datetime) -> LLMPrice:
         """The price valid at ``at`` (aware). Raises ``pricing.NoPrice`` when there is none."""
