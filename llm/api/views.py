@@ -58,9 +58,7 @@ class LLMViewSet(StrictQuery, mixins.ListModelMixin, mixins.RetrieveModelMixin, 
         context = dict(super().get_serializer_context())
         if self.request and self.request.auth is not None:
             who = caller(self.request)
-            prices = LLMPrice.objects.filter(llm__is_active=True).valid_at(timezone.now())
-            # Oldest first, so that of two that cover this moment the later one stays.
-            context["prices"] = {price.llm_id: price for price in prices.order_by("effective_from")}
+            context["prices"] = LLMPrice.objects.filter(llm__is_active=True).by_llm(timezone.now())
             context["providers"] = providers_with_key(user=who.user, workspace=who.workspace)
         return context
 
