@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
+from django.db.models import Q
 
 from conversations.asks import Ask
 from conversations.models import Agent, Conversation
@@ -128,6 +130,23 @@ def find_llm_of(provider: str, name: str) -> LLM | None:
     if llm is None or llm.provider != provider:
         return find_llm(f"{provider}/{name}") or llm
     return llm
+
+
+def find_llms(names: Iterable[str]) -> dict[str, LLM | None]:
+    """``find_llm`` of each of ``names``. One query."""
+    wanted, keys = Q(pk__in=[]), {}
+    for name in names:
+        try:
+            key = uuid.UUID(name)
+            wanted |= Q(pk=key)
+            keys[name] = str(key)
+        except ValueError:
+            provider, _, model = name.partition("/")
+            wanted |= Q(provider=provider, name=model)
+            keys[name] = name
+    llms = list(LLM.objects.select_related("connection").filter(wanted))
+    found = {key: llm for llm in llms for key in (str(llm.pk), str(llm))}
+    return {name: found.get(key) for name, key in keys.items()}
 
 
 def _default_agent(workspace: Workspace) -> Agent | None:

@@ -12,15 +12,18 @@ from conversations import attachments
 from conversations.api.fields import AttachmentField
 from conversations.api.serializers import MAX_CONTENT
 from conversations.asks import Ask
-from conversations.call_settings import CallSettingsSerializer
-from conversations.choices import find_llm, find_llm_of
+from conversations.call_settings import MAX_TOKENS_LIMIT, CallSettingsSerializer
+from conversations.choices import find_llm, find_llm_of, find_llms
 from conversations.compat.asking import Prompt, as_ask
 from conversations.compat.fields import MAX_TURNS
-from conversations.models import Message
+from conversations.models import Message, UsageLog
+from llm.models import LLM
 from llm.providers.reasoning import SCALE
 from llm.types import ChatMessage, TextPart, ToolCall
+from synapscale.common.money import usd_text
 from synapscale.common.parsing import StrictBooleanField, StrictCharField, StrictFields, StrictIntegerField
 
+MAX_MODELS = 100
 MAX_NOTES = 16
 
 
@@ -201,6 +204,57 @@ class TokenCountSerializer(serializers.Serializer[Any]):
     model = serializers.CharField()
     input_tokens = serializers.IntegerField()
     is_estimate = serializers.BooleanField(help_text="False: the provider's own count.")
+
+
+class AskEstimateSerializer(UnsentSerializer):
+    """A call whose cost is asked for beforehand."""
+
+    llm = None  # type: ignore[assignment]
+    output_tokens = StrictIntegerField(
+        min_value=0,
+        max_value=MAX_TOKENS_LIMIT,
+        required=False,
+        allow_null=True,
+        help_text="How long the answer is expected to be; otherwise as long as it may get.",
+    )
+    models = serializers.ListField(
+        child=StrictCharField(max_length=250),
+        allow_empty=False,
+        max_length=MAX_MODELS,
+        required=False,
+        help_text="“provider/name” or ids; otherwise all that the caller may call.",
+    )
+
+    def validate_models(self, names: list[str]) -> list[LLM]:
+        llms = find_llms(names)
+        if unknown := [name for name, llm in llms.items() if llm is None]:
+            raise serializers.ValidationError([f"There is no model “{name}”." for name in unknown])
+        return list({llm.pk: llm for llm in llms.values() if llm is not None}.values())
+
+
+class EstimateSerializer(serializers.Serializer[Any]):
+    """What a call of one model would come to now; null where it can't be told, because the call would be refused."""
+
+    model = serializers.CharField()
+    input_tokens = serializers.IntegerField(allow_null=True, help_text="An estimate.")
+    output_tokens = serializers.IntegerField(allow_null=True, help_text="As asked, or as many as it may get.")
+    expected_cost = serializers.SerializerMethodField(help_text="What the wallet would pay for these tokens, in USD.")
+    worst_case = serializers.SerializerMethodField(help_text="What would be reserved, in USD.")
+    fits = serializers.BooleanField(help_text="Whether the prompt leaves room in the context window.")
+    is_affordable = serializers.BooleanField(help_text="Whether the money there covers the call.")
+    is_available = serializers.BooleanField(help_text="Whether the model may and can be called: a price, a key.")
+    key_source = serializers.ChoiceField(choices=UsageLog.KeySource.choices, allow_null=True)
+    reason = serializers.CharField(allow_null=True, help_text="The code of the error that a call would meet.")
+
+    def get_expected_cost(self, row: Any) -> str | None:
+        return None if row.expected_cost is None else usd_text(row.expected_cost)
+
+    def get_worst_case(self, row: Any) -> str | None:
+        return None if row.worst_case is None else usd_text(row.worst_case)
+
+
+class EstimateListSerializer(serializers.Serializer[Any]):
+    results = EstimateSerializer(many=True)
 
 
 def _check_prompt(data: dict[str, Any]) -> None:

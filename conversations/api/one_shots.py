@@ -1,4 +1,4 @@
-"""Calls that bring their whole prompt: made on the road of every message, or counted."""
+"""Calls that bring their whole prompt: made on the road of every message, counted, or estimated."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from conversations import token_counts
+from conversations import estimates, token_counts
 from conversations.api.answering import ANSWERS, IDEMPOTENCY_KEY, AnsweringMixin
 from conversations.api.one_shot_serializers import (
+    AskEstimateSerializer,
     ChatSerializer,
     CountTokensSerializer,
+    EstimateListSerializer,
     GenerateSerializer,
     OneShotSerializer,
     TokenCountSerializer,
@@ -101,6 +103,26 @@ class ProviderCountTokensView(OfProvider, CountTokensView):  # type: ignore[misc
     )
     def post(self, request: Request, provider: str = "") -> Any:
         return super().post(request, provider)
+
+
+class EstimateView(StrictQuery, APIView):
+    """What a prompt would cost on each model, before it is sent; the cheapest first."""
+
+    permission_classes = [ReadOrMember]
+    scopes_to_read = scopes_to_write = _CHAT
+
+    @extend_schema(request=AskEstimateSerializer, responses=EstimateListSerializer)
+    def post(self, request: Request) -> Response:
+        who = caller(request)
+        serializer = AskEstimateSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        rows = estimates.estimate(
+            asker=Asker(who.user, who.workspace, who.token),
+            ask=serializer.ask(),
+            output_tokens=serializer.validated_data.get("output_tokens"),
+            llms=serializer.validated_data.get("models"),
+        )
+        return Response(EstimateListSerializer({"results": rows}).data)
 
 
 async def _counted(prepared: token_counts.Countable) -> Response:

@@ -4,6 +4,7 @@ from conversations.api import key_tests
 from conversations.api.one_shots import (
     ChatView,
     CountTokensView,
+    EstimateView,
     GenerateView,
     ProviderCountTokensView,
     ProviderGenerateView,
@@ -21,6 +22,7 @@ urlpatterns = [
     re_path(r"^llm/generate/?$", GenerateView.as_view(), name="llm-generate"),
     re_path(r"^llm/chat/?$", ChatView.as_view(), name="llm-chat"),
     re_path(r"^llm/count-tokens/?$", CountTokensView.as_view(), name="llm-count-tokens"),
+    re_path(r"^llm/estimate/?$", EstimateView.as_view(), name="llm-estimate"),
     re_path(rf"^{PROVIDER}/generate/?$", ProviderGenerateView.as_view(), name="llm-provider-generate"),
     re_path(rf"^{PROVIDER}/count-tokens/?$", ProviderCountTokensView.as_view(), name="llm-provider-count-tokens"),
     re_path(

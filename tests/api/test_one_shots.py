@@ -543,7 +543,7 @@ def test_how_the_rate_limits_stand(api: Api, alice: Person, llm: LLM, paid: Stan
     assert len(paid.requests) == 2
 
 
-@pytest.mark.parametrize("path", [GENERATE, CHAT, "llm/openai/generate", "llm/count-tokens"])
+@pytest.mark.parametrize("path", [GENERATE, CHAT, "llm/openai/generate", "llm/count-tokens", "llm/estimate"])
 def test_a_token_without_the_scope_calls_nothing(api: Api, alice: Person, llm: LLM, paid: StandIn, path: str) -> None:
     AccessToken.objects.filter(user=alice.user).update(scopes=["read", "billing", "keys", "admin"])
     error_of(api.post(alice, path, {**HELLO, "llm": str(llm)}), 403, "scope_missing")
@@ -553,7 +553,7 @@ def test_a_token_without_the_scope_calls_nothing(api: Api, alice: Person, llm: L
 
 
 def test_the_address_knows_no_parameters(api: Api, alice: Person, llm: LLM, paid: StandIn) -> None:
-    for path in (GENERATE, CHAT, "llm/openai/generate", "llm/count-tokens"):
+    for path in (GENERATE, CHAT, "llm/openai/generate", "llm/count-tokens", "llm/estimate"):
         assert_invalid(api.post(alice, f"{path}?stream=true", {**HELLO, "llm": str(llm)}), "stream")
 
 

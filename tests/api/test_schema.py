@@ -93,7 +93,7 @@ def test_every_address_has_its_operations(schema: Any) -> None:
             )
         ),
         "get llm/{provider}/models", "post llm/generate", "post llm/chat", "post llm/{provider}/generate",
-        "post llm/count-tokens", "post llm/{provider}/count-tokens",
+        "post llm/count-tokens", "post llm/{provider}/count-tokens", "post llm/estimate",
         "get wallet", "get billing-events", "get billing-events/{id}",
         "get agents", "post agents", "get agents/{id}", "patch agents/{id}", "delete agents/{id}",
         "get conversations", "post conversations", "get conversations/{id}", "patch conversations/{id}",
@@ -143,6 +143,7 @@ def test_one_shot_calls(schema: Any) -> None:
     }  # fmt: skip
     measured = {"prompt", "messages", "system", "tools", "attachments"}
     assert set(components["CountTokensRequest"]["properties"]) == {"llm", *measured}
+    assert set(components["AskEstimateRequest"]["properties"]) == {"max_tokens", "output_tokens", "models", *measured}
     for path in ("llm/generate", "llm/chat", "llm/{provider}/generate"):
         calling = operation_of(schema, "post", path)
         assert set(calling["responses"]) == {"200", "201", "4XX", "5XX"}
@@ -237,6 +238,7 @@ def test_answers_are_as_described(
         ("llm/{provider}/generate", "llm/openai/generate", prompt),
         ("llm/count-tokens", "llm/count-tokens", prompt),
         ("llm/{provider}/count-tokens", "llm/openai/count-tokens", prompt),
+        ("llm/estimate", "llm/estimate", {"messages": turns}),
     ):
         response = api.post(alice, real, body)
         assert response.status_code in {200, 201}, real
