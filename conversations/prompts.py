@@ -39,7 +39,7 @@ def history(conversation: Conversation, llm: LLM) -> list[ChatMessage]:
 
 
 def _for(llm: LLM, turn: ChatMessage) -> ChatMessage | None:
-    if turn.images and not llm.supports_vision:
+    if turn.images and not llm.takes_images:
         turn = replace(turn, images=())
     if turn.tool_calls and not llm.supports_function_calling:
         turn = replace(turn, tool_calls=())

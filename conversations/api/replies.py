@@ -10,6 +10,7 @@ from conversations.calls import Call, Unsettled
 from conversations.models import Message, UsageLog
 from synapscale.common.api_errors import error_body
 from synapscale.common.db import in_db
+from synapscale.common.errors import Conflict
 from synapscale.common.money import ZERO, usd_text
 from synapscale.common.sse import HEARTBEAT, event
 
@@ -45,6 +46,16 @@ def failure(message: Message, request: Any) -> tuple[dict[str, Any], int, int | 
 
 def has_failed(message: Message) -> bool:
     return message.status != Message.Status.SENT
+
+
+def ensure_kept(message: Message) -> None:
+    """Raises Conflict for an answer that was given once, and not kept."""
+    if not message.call.get("terms", {}).get("keeps_content", True):
+        raise Conflict(
+            "This answer was given and charged before. The workspace keeps no content, so it can't be given again.",
+            code="answer_not_kept",
+            details={"message_id": str(message.pk)},
+        )
 
 
 async def stream_call(call: Call, request: Any) -> AsyncIterator[bytes]:

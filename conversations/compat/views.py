@@ -14,8 +14,8 @@ from rest_framework.views import APIView
 
 from conversations import chat
 from conversations.admission import Admitted
+from conversations.api.answering import idempotency_key
 from conversations.api.replies import NOT_STORED, failure, has_failed
-from conversations.api.views import idempotency_key
 from conversations.calls import Call, Unsettled
 from conversations.compat import asking
 from conversations.compat.dialects import ANTHROPIC, OPENAI, Dialect, dialect_of, is_worth_another_try

@@ -21,6 +21,16 @@ from tests.people import Cast, fund
 from workspaces import variables
 from workspaces.models import AccessToken
 
+ONE_SHOTS = (
+    "llm/generate",
+    "llm/chat",
+    "llm/count-tokens",
+    "llm/estimate",
+    "llm/openai/generate",
+    "llm/openai/count-tokens",
+    "llm/openai/models",
+    "llm/nobody/generate",
+)
 METHODS = ("get", "head", "post", "put", "patch", "delete", "options", "trace")
 BODIES: list[dict[str, Any]] = [
     {},
@@ -156,6 +166,13 @@ def test_the_matrix_names_every_address(objects: Objects) -> None:
         "workspace-key-providers",
         "workspace-key",
         "workspace-key-test",
+        "llm-provider-models",
+        "llm-generate",
+        "llm-chat",
+        "llm-count-tokens",
+        "llm-estimate",
+        "llm-provider-generate",
+        "llm-provider-count-tokens",
         "wallet",
         "billing-event-list",
         "billing-event-detail",
@@ -186,7 +203,7 @@ def test_a_stranger_finds_nothing_and_changes_nothing(objects: Objects, cast: Ca
 @pytest.mark.parametrize("method", METHODS)
 def test_without_a_token_there_is_nothing_at_all(objects: Objects, cast: Cast, method: str) -> None:
     before = everything()
-    for path in (*objects.paths, *objects.lists, "wallet", "me", "llm/models", "llm/providers"):
+    for path in (*objects.paths, *objects.lists, "wallet", "me", "llm/models", "llm/providers", *ONE_SHOTS):
         assert send("", method, path, {}).status_code in {401, 405}, (method, path)
     assert everything() == before
 
