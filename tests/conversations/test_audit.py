@@ -19,6 +19,7 @@ from conversations import admission, audit
 from conversations.asks import Ask
 from conversations.models import Conversation, Message, UsageLog
 from llm.models import LLM
+from llm.types import Usage
 from tests.books import assert_clean, broken
 from tests.catalogue import make_llm
 from tests.conversations.calling import answered, ask, failed, followed, make_conversation, sent, settle
@@ -397,3 +398,11 @@ def test_it_reads_one_snapshot_and_changes_nothing(cast: Cast, llm: LLM) -> None
             assert cursor.fetchone() == ("30s",)
         else:
             assert connection.connection.in_transaction is False
+
+
+def test_a_failed_call_is_free_whatever_the_provider_billed(books: Conversation, cast: Cast) -> None:
+    settle(ask(cast.alice, books), failed(usage=Usage(input=10)))
+    assert_clean()
+    with unguarded():
+        run("UPDATE usage_logs SET status = 'error' WHERE charged_usd = 50000000 AND total_tokens = 30")
+        assert broken()["recomputed"] == UsageLog.objects.filter(status="error", charged_usd__gt=0).count() > 0
