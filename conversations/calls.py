@@ -141,10 +141,7 @@ class Call:
             if not maker.done():
                 maker.cancel()
                 await asyncio.wait({maker})
-            if not maker.cancelled():
-                outcome = maker.result()
-            else:
-                outcome = self._try.stopped() if self._is_stopped else self._try.taken_away()
+            outcome = self._outcome_of(maker)
             # The keeper goes on until the answer is settled: the lease must not run out while the database is away.
             message = await self._in_db_patiently(self._settle, outcome)
         except asyncio.CancelledError:
@@ -155,11 +152,23 @@ class Call:
             await asyncio.wait({keeper})
         return message, outcome
 
+    def _outcome_of(self, maker: asyncio.Task[Outcome]) -> Outcome:
+        if maker.cancelled():
+            return self._try.stopped() if self._is_stopped else self._try.taken_away()
+        try:
+            return maker.result()
+        except Exception:  # a bug of ours: the customer's money must not stay held because of it
+            logger.exception("call %s broke off", self.answer.pk)
+            return self._try.given_up()
+
     async def _make(self) -> Outcome:
         """Call one model after another until one has answered or none is left."""
         while True:
             outcome = await self._try.run(has_another=bool(self.admitted.plan.fallbacks))
-            if not self._try.may_be_followed or not await self._fall_back(outcome):
+            try:
+                if not self._try.may_be_followed or not await self._fall_back(outcome):
+                    return outcome
+            except Unsettled:  # no database to admit another model; the outcome goes to the spool
                 return outcome
 
     async def _fall_back(self, outcome: Outcome) -> bool:
@@ -215,6 +224,9 @@ class Call:
             except (DatabaseError, InterfaceError) as error:
                 logger.warning("checkpoint of call %s failed: %s", self.answer.pk, type(error).__name__)
                 continue
+            except Exception:  # a bug of ours must not end a call that goes well
+                logger.exception("checkpoint of call %s failed", self.answer.pk)
+                continue
             renewed = time.monotonic()
 
     def _checkpoint(self, has_news: bool) -> None:
@@ -242,11 +254,12 @@ class Call:
 
     def _settle(self, outcome: Outcome) -> Message:
         """Save how it ended. What is not to be kept is not even spooled; whoever asked gets to see it all the same."""
-        keeps_content = self.answer.call["terms"]["keeps_content"]
+        keeps_content, outcome = self.answer.call["terms"]["keeps_content"], outcome.storable()
         message = settle_spooled(
             workspace_id=self.answer.workspace_id,
             message_id=self.answer.pk,
-            outcome=outcome if keeps_content else outcome.storable().without_content(),
+            outcome=outcome if keeps_content else outcome.without_content(),
+            was_shown=self.streams,
         )
         if not keeps_content:
             message.content = outcome.content

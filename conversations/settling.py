@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from django.conf import settings
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 
-from billing import ledger
+from billing import holds, ledger
 from billing.models import Hold, HoldIncident
 from conversations.metering import bill_of, usage_of
 from conversations.models import Message
@@ -77,8 +77,13 @@ def _note_if_late(message: Message, outcome: Outcome) -> None:
         )
 
 
-def settle_spooled(*, workspace_id: uuid.UUID, message_id: uuid.UUID, outcome: Outcome) -> Message:
-    """``settle``, with the outcome on disk until it is in the database: a crash in between loses nothing."""
+def settle_spooled(
+    *, workspace_id: uuid.UUID, message_id: uuid.UUID, outcome: Outcome, was_shown: bool = False
+) -> Message:
+    """``settle``, with the outcome on disk until it is in the database: a crash in between loses nothing.
+
+    ``was_shown``: the client has seen what was written, even if it can't be stored.
+    """
     outcome = outcome.storable()
     path = _spool_path(message_id)
     body = {"workspace": str(workspace_id), "message": str(message_id), "outcome": outcome.as_json()}
@@ -86,9 +91,25 @@ def settle_spooled(*, workspace_id: uuid.UUID, message_id: uuid.UUID, outcome: O
         _write(path, json.dumps(body, ensure_ascii=False))
     except OSError as error:  # a full disk must not keep the answer out of the database
         logger.error("the spool can't be written: %s", error.strerror)
-    message = settle(workspace_id=workspace_id, message_id=message_id, outcome=outcome)
+    message = _settle_somehow(path, workspace_id, message_id, outcome, was_shown=was_shown)
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         path.unlink()
+    return message
+
+
+def _settle_somehow(
+    path: Path, workspace_id: uuid.UUID, message_id: uuid.UUID, outcome: Outcome, *, was_shown: bool
+) -> Message:
+    """``settle``; where the database refuses the outcome for good, what it used at least, and the file is kept."""
+    try:
+        return settle(workspace_id=workspace_id, message_id=message_id, outcome=outcome)
+    except (OperationalError, InterfaceError, Message.DoesNotExist, holds.HoldGone):
+        raise
+    except Exception:  # a bug of ours: its money must not stay held, nor what the provider reported be forgotten
+        logger.exception("the outcome of message %s can't be stored", message_id)
+    less = outcome.unstored(was_shown=was_shown)
+    message = settle(workspace_id=workspace_id, message_id=message_id, outcome=less)
+    _set_aside(path)
     return message
 
 
@@ -100,14 +121,18 @@ def replay_spool() -> int:
         try:
             body = json.loads(path.read_text(encoding="utf-8"))
             workspace_id, message_id = uuid.UUID(body["workspace"]), uuid.UUID(body["message"])
-            settle(workspace_id=workspace_id, message_id=message_id, outcome=Outcome.from_json(body["outcome"]))
+            outcome = Outcome.from_json(body["outcome"])
         except FileNotFoundError:  # its own process settled it just now
             continue
-        except (ValueError, KeyError, TypeError, AttributeError, Message.DoesNotExist) as error:  # not one of ours
-            # Kept for a person to look at, out of the way of the next replay.
+        except (ValueError, KeyError, TypeError, AttributeError) as error:  # not one of ours
             logger.error("spool file %s can't be settled: %s", path.name, type(error).__name__)
-            with contextlib.suppress(FileNotFoundError):  # another process set it aside just now
-                path.rename(path.with_suffix(".unreadable"))
+            _set_aside(path)
+            continue
+        try:
+            _settle_somehow(path, workspace_id, message_id, outcome, was_shown=False)
+        except Message.DoesNotExist:  # not one of ours
+            logger.error("spool file %s can't be settled: there is no such message", path.name)
+            _set_aside(path)
             continue
         except Exception:  # one bad outcome must not keep the others from being settled
             logger.exception("spool file %s not settled, will try again", path.name)
@@ -115,6 +140,12 @@ def replay_spool() -> int:
         path.unlink(missing_ok=True)
         count += 1
     return count
+
+
+def _set_aside(path: Path) -> None:
+    """Keep a file for a person to look at, out of the way of the next replay."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # another process was faster
+        path.rename(path.with_suffix(".unreadable"))
 
 
 def _spool_path(message_id: uuid.UUID) -> Path:
