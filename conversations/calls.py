@@ -11,9 +11,10 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, transaction
@@ -24,12 +25,13 @@ from conversations.admission import Admitted
 from conversations.fallbacks import FallBack
 from conversations.models import Message
 from conversations.outcomes import Outcome
-from conversations.settling import settle_spooled
+from conversations.settling import settle_from_spool, spool
 from conversations.tries import Piece, Try
 from llm.types import TextDelta
 from synapscale.common.db import in_db
 
 logger = logging.getLogger(__name__)
+ResultT = TypeVar("ResultT")
 _SETTLE_PATIENCE = timedelta(minutes=10)
 """How long a call tries to settle while the database is away; after that the spool keeps the outcome."""
 
@@ -130,7 +132,7 @@ class Call:
             await self._in_db_patiently(self._dispatch)
         except holds.HoldGone:  # admitted, but its lease ran out before it could start
             outcome = self._try.taken_away()
-            return await self._in_db_patiently(self._settle, outcome), outcome
+            return await self._settle(outcome), outcome
         # A renewal that fails cancels the call: without its hold it may not go on.
         keeper = asyncio.create_task(self._keep_lease())
         self._maker = maker = asyncio.create_task(self._make())
@@ -143,7 +145,7 @@ class Call:
                 await asyncio.wait({maker})
             outcome = self._outcome_of(maker)
             # The keeper goes on until the answer is settled: the lease must not run out while the database is away.
-            message = await self._in_db_patiently(self._settle, outcome)
+            message = await self._settle(outcome)
         except asyncio.CancelledError:
             maker.cancel()  # the server is going down for good; the checkpoint and the sweeper take over
             raise
@@ -252,26 +254,30 @@ class Call:
         assert self.answer.hold_id is not None
         holds.dispatch(workspace_id=self.answer.workspace_id, hold_id=self.answer.hold_id)
 
-    def _settle(self, outcome: Outcome) -> Message:
-        """Save how it ended. What is not to be kept is not even spooled; whoever asked gets to see it all the same."""
+    async def _settle(self, outcome: Outcome) -> Message:
+        """Put the outcome on disk, then into the database. What is not to be kept is not even spooled; whoever asked gets
+        to see it all the same.
+        """
         keeps_content, outcome = self.answer.call["terms"]["keeps_content"], outcome.storable()
-        message = settle_spooled(
-            workspace_id=self.answer.workspace_id,
-            message_id=self.answer.pk,
-            outcome=outcome if keeps_content else outcome.without_content(),
-            was_shown=self.streams,
-        )
+        what: dict[str, Any] = {
+            "workspace_id": self.answer.workspace_id,
+            "message_id": self.answer.pk,
+            "outcome": outcome if keeps_content else outcome.without_content(),
+        }
+        # Not on a database thread: while the database is away all of those wait for it, and the answer must not.
+        await asyncio.to_thread(partial(spool, **what))
+        message = await self._in_db_patiently(partial(settle_from_spool, **what, was_shown=self.streams))
         if not keeps_content:
             message.content = outcome.content
             message.tool_calls = outcome.as_json()["tool_calls"]
         return message
 
-    async def _in_db_patiently(self, job: Any, *args: Any) -> Any:
+    async def _in_db_patiently(self, job: Callable[[], ResultT]) -> ResultT:
         """Run ``job`` until the database takes it: an answer that was produced is not given up for a restart."""
         deadline, wait = time.monotonic() + _SETTLE_PATIENCE.total_seconds(), 0.1
         while True:
             try:
-                return await in_db(job, *args)
+                return await in_db(job)
             except (OperationalError, InterfaceError) as error:
                 if time.monotonic() > deadline:
                     raise Unsettled from error

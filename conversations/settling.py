@@ -84,14 +84,25 @@ def settle_spooled(
 
     ``was_shown``: the client has seen what was written, even if it can't be stored.
     """
-    outcome = outcome.storable()
-    path = _spool_path(message_id)
-    body = {"workspace": str(workspace_id), "message": str(message_id), "outcome": outcome.as_json()}
+    spool(workspace_id=workspace_id, message_id=message_id, outcome=outcome)
+    return settle_from_spool(workspace_id=workspace_id, message_id=message_id, outcome=outcome, was_shown=was_shown)
+
+
+def spool(*, workspace_id: uuid.UUID, message_id: uuid.UUID, outcome: Outcome) -> None:
+    """Put an outcome on disk. Blocking, some milliseconds; needs no database."""
+    body = {"workspace": str(workspace_id), "message": str(message_id), "outcome": outcome.storable().as_json()}
     try:
-        _write(path, json.dumps(body, ensure_ascii=False))
+        _write(_spool_path(message_id), json.dumps(body, ensure_ascii=False))
     except OSError as error:  # a full disk must not keep the answer out of the database
         logger.error("the spool can't be written: %s", error.strerror)
-    message = _settle_somehow(path, workspace_id, message_id, outcome, was_shown=was_shown)
+
+
+def settle_from_spool(
+    *, workspace_id: uuid.UUID, message_id: uuid.UUID, outcome: Outcome, was_shown: bool = False
+) -> Message:
+    """``settle`` what lies in the spool already, and clear it away."""
+    path = _spool_path(message_id)
+    message = _settle_somehow(path, workspace_id, message_id, outcome.storable(), was_shown=was_shown)
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         path.unlink()
     return message
@@ -165,7 +176,8 @@ def _forget_drafts() -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write and flush to disk, then rename: a reader sees the whole file or none. Only its owner may read it."""
+    """Write and flush to disk, then rename, and flush that: a reader sees the whole file or none, and a machine that
+    loses its power has it still. Only its owner may read it."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = path.with_suffix(f".{os.getpid()}.draft")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -174,3 +186,8 @@ def _write(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     draft.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

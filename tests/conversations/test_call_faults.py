@@ -21,6 +21,8 @@ from conversations.models import Conversation, Message
 from conversations.outcomes import Outcome
 from llm.models import LLM
 from llm.types import CallRequest, CallResult, Credentials, StreamEvent, TextDelta, Thinking, ToolCall, Usage
+from tests.common.test_db_threads import all_threads_busy
+from tests.conftest import wait_for
 from tests.conversations.calling import answer_of, ask, hold_of, logs, make_conversation, sent, wallet
 from tests.people import Person, fund
 
@@ -207,6 +209,40 @@ def test_a_checkpoint_that_fails_by_a_bug_does_not_end_the_call(
     message, _ = asyncio.run(call())
     assert (message.status, message.content) == ("sent", "Hi")
     assert "a bug of ours" in caplog.text
+
+
+# --- The database is away ---------------------------------------------------------------------------------------------
+
+
+def test_an_answer_is_on_disk_before_it_waits_for_a_database_thread(
+    alice: Person, conversation: Conversation, monkeypatch: pytest.MonkeyPatch, spool: Path
+) -> None:
+    """While the database is away, all threads wait for it, and a killed server would have lost the answer."""
+    busy = all_threads_busy()
+
+    def on_disk() -> list[dict[str, Any]]:
+        return [json.loads(path.read_text())["outcome"] for path in spool.glob("*.json")]
+
+    async def take_all_threads() -> None:
+        await asyncio.to_thread(busy.__enter__)
+
+    Provider(monkeypatch, TextDelta("Hi"), take_all_threads, DONE)
+    admitted = ask(alice, conversation)
+
+    async def call() -> tuple[Message, Outcome]:
+        under_way = Call(admitted, streams=True)
+        under_way.start()
+        try:
+            await asyncio.to_thread(wait_for, lambda: on_disk() != [], "the answer to be on disk")
+            (found,) = await asyncio.to_thread(on_disk)
+            assert (found["content"], found["usage"]["output"]) == ("Hi", 20)
+        finally:
+            busy.__exit__(None, None, None)
+        return await under_way.outcome()
+
+    message, _ = asyncio.run(call())
+    assert (message.status, message.content) == ("sent", "Hi")
+    assert list(spool.iterdir()) == []
 
 
 # --- What an SDK may hand over ----------------------------------------------------------------------------------------

@@ -244,7 +244,7 @@ def test_while_it_is_settled_it_is_settled_in_full(
 ) -> None:
     provider.answer("All of it", usage={"input": 10, "output": 3})
     admitted = ask(alice, conversation)
-    gate = Gate(monkeypatch, calls, "settle_spooled")
+    gate = Gate(monkeypatch, calls, "settle_from_spool")
 
     async def scenario(call: Call) -> None:
         await until(gate.reached.is_set, "the settling")
