@@ -42,6 +42,10 @@ class Unsettled(Exception):
     """The answer is complete and on disk, but the database has been away too long to store it now."""
 
 
+class NotMade(Unsettled):
+    """The database has been away since the call was admitted, so the provider was not called; the hold is the sweeper's."""
+
+
 class Call:
     """One admitted call. ``run`` makes it; any number of clients listen with ``pieces`` or wait for ``outcome``."""
 
@@ -49,8 +53,8 @@ class Call:
         self.admitted = admitted
         self.streams = streams
         self._changed = asyncio.Event()
-        self._saved_bytes = 0
         self._try = self._next_try()
+        self._saved = self._try.progress
         self._is_stopped = False
         # A checkpoint and a change of models never overlap: the one renews the hold that the other gives up.
         self._hold_in_use = asyncio.Lock()
@@ -130,6 +134,8 @@ class Call:
     async def _run(self) -> tuple[Message, Outcome]:
         try:
             await self._in_db_patiently(self._dispatch)
+        except Unsettled as error:
+            raise NotMade from error
         except holds.HoldGone:  # admitted, but its lease ran out before it could start
             outcome = self._try.taken_away()
             return await self._settle(outcome), outcome
@@ -200,8 +206,8 @@ class Call:
             if following is not None:
                 logger.warning("call %s goes on with %s", self.answer.pk, following.plan.llm)
                 self.admitted = following
-                self._saved_bytes = 0
                 self._try = self._next_try()
+                self._saved = self._try.progress
         if cancelled is not None:
             raise cancelled
         return following is not None
@@ -210,14 +216,14 @@ class Call:
         return Try(self.admitted.request, self.admitted.credentials, streams=self.streams, on_piece=self._changed.set)
 
     async def _keep_lease(self) -> None:
-        """Checkpoint new text and renew the lease until cancelled. Returns when the hold is gone."""
+        """Checkpoint what is new and renew the lease until cancelled. Returns when the hold is gone."""
         renewed = time.monotonic()
         while True:
             await asyncio.sleep(settings.CHECKPOINT_SECONDS)
             is_due = time.monotonic() - renewed >= settings.HOLD_LEASE_SECONDS / 4
             try:
                 async with self._hold_in_use:
-                    has_news = self._try.arrived_bytes > self._saved_bytes
+                    has_news = self._try.progress != self._saved
                     if not has_news and not is_due:
                         continue
                     await in_db(self._checkpoint, has_news)
@@ -232,7 +238,7 @@ class Call:
             renewed = time.monotonic()
 
     def _checkpoint(self, has_news: bool) -> None:
-        answer, arrived = self.answer, self._try.arrived_bytes
+        answer, progress = self.answer, self._try.progress
         assert answer.hold_id is not None
         state = self._try.so_far()
         with transaction.atomic(durable=True):
@@ -248,7 +254,7 @@ class Call:
                     updated_at=timezone.now(),
                 )
             holds.renew(workspace_id=answer.workspace_id, hold_id=answer.hold_id)
-        self._saved_bytes = arrived
+        self._saved = progress
 
     def _dispatch(self) -> None:
         assert self.answer.hold_id is not None

@@ -74,6 +74,11 @@ class Try:
         self._started = time.monotonic()
         self._first_token_ms: int | None = None
 
+    @property
+    def progress(self) -> tuple[int, Usage | None]:
+        """Changes whenever there is something new to save: text, thinking, or usage alone."""
+        return self.arrived_bytes, self._seen_usage
+
     async def run(self, *, has_another: bool) -> Outcome:
         """Call the provider; every way it can end is an Outcome."""
         self._started = time.monotonic()
