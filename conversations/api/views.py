@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from conversations import chat
 from conversations.admission import Admitted
 from conversations.api.filters import ConversationFilter, MessageFilter
-from conversations.api.replies import NOT_STORED, failure, has_failed, reply, stream_call, stream_known
+from conversations.api.replies import failure, has_failed, not_settled, reply, stream_call, stream_known
 from conversations.api.serializers import (
     AgentSerializer,
     AnswerSerializer,
@@ -189,8 +189,8 @@ class MessageViewSet(  # type: ignore[misc]  # its dispatch is a coroutine
             return sse_response(stream_call(call, self.request))
         try:
             message, _ = await call.outcome()
-        except Unsettled:
-            return Response(error_body(*NOT_STORED, request=self.request), status=503)
+        except Unsettled as error:
+            return Response(error_body(*not_settled(error), request=self.request), status=503)
         return await in_db(self._finished, message)
 
     def _finished(self, message: Message) -> Response:
