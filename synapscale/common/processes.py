@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -12,25 +13,46 @@ def own_identity() -> str:
     The namespace keeps containers of one machine apart, which may use the same PIDs.
     """
     try:
-        return f"{_place()}:{os.getpid()}:{_started_at(os.getpid())}"
+        return f"{_place()}:{os.getpid()}:{_stat(os.getpid()).started_at}"
     except OSError:  # not Linux
         return ""
 
 
 def is_dead(identity: str) -> bool:
     """Whether the process is certainly gone. False for one of another machine or container: nobody here can tell."""
-    try:
-        place, pid, started_at = identity.rsplit(":", 2)
-        if place != _place():
-            return False
-    except (OSError, ValueError):
+    own = _of_this_place(identity)
+    if own is None:
         return False
+    pid, started_at = own
     try:
-        return _started_at(int(pid)) != started_at
+        stat = _stat(pid)
+        return stat.started_at != started_at or stat.state in _DEAD  # dead, only its parent has not looked yet
     except FileNotFoundError:
-        return True
+        return not _exists(pid)
     except OSError:
         return False
+
+
+def is_alive(identity: str) -> bool:
+    """Whether the process certainly runs, here; false for one that is stopped, which does not look after its calls."""
+    own = _of_this_place(identity)
+    if own is None:
+        return False
+    pid, started_at = own
+    try:
+        stat = _stat(pid)
+    except OSError:
+        return False
+    return stat.started_at == started_at and stat.state not in _DEAD | _STOPPED
+
+
+def _of_this_place(identity: str) -> tuple[int, str] | None:
+    """Its PID and start time, where it is a process of this machine and container."""
+    try:
+        place, pid, started_at = identity.rsplit(":", 2)
+        return (int(pid), started_at) if place == _place() else None
+    except (OSError, ValueError):
+        return None
 
 
 def _place() -> str:
@@ -38,10 +60,28 @@ def _place() -> str:
     return f"{boot}:{os.stat('/proc/self/ns/pid').st_ino}"
 
 
-def _started_at(pid: int) -> str:
-    """In clock ticks since boot: the 22nd field of stat. The name before it, in parentheses, may contain anything."""
+@dataclass(frozen=True, slots=True)
+class _Stat:
+    state: str
+    started_at: str
+    """In clock ticks since boot."""
+
+
+_DEAD, _STOPPED = frozenset("ZX"), frozenset("Tt")
+
+
+def _stat(pid: int) -> _Stat:
+    """The 3rd and 22nd field of stat. The name before them, in parentheses, may contain anything."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    state, started_at = fields[0], fields[19]
-    if state in {"Z", "X"}:  # dead, only its parent has not looked yet
-        raise FileNotFoundError(pid)
-    return started_at
+    return _Stat(state=fields[0], started_at=fields[19])
+
+
+def _exists(pid: int) -> bool:
+    """Whether there is such a process, though it may be hidden from us (``hidepid``)."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # somebody else's
+    return True
