@@ -11,6 +11,7 @@ import asyncio
 import logging
 import random
 import time
+import uuid
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from functools import partial
@@ -36,6 +37,7 @@ _SETTLE_PATIENCE = timedelta(minutes=10)
 """How long a call tries to settle while the database is away; after that the spool keeps the outcome."""
 
 _running: set[asyncio.Task[Any]] = set()
+_under_way: set[Call] = set()
 
 
 class Unsettled(Exception):
@@ -70,7 +72,9 @@ class Call:
         """Run in a task of the server's, kept until it ends."""
         self._task = asyncio.create_task(self._run(), name=f"call {self.answer.pk}")
         _running.add(self._task)
+        _under_way.add(self)
         self._task.add_done_callback(_running.discard)
+        self._task.add_done_callback(lambda _: _under_way.discard(self))
         self._task.add_done_callback(lambda _: self._changed.set())
 
     def stop(self) -> None:
@@ -295,6 +299,11 @@ class Call:
 def running() -> int:
     """How many calls this process has under way."""
     return len(_running)
+
+
+def running_holds() -> set[uuid.UUID]:
+    """The holds of the calls that this process has under way; from any thread."""
+    return {hold for call in tuple(_under_way) if (hold := call.answer.hold_id) is not None}
 
 
 async def drain(*, seconds: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 
@@ -18,32 +19,30 @@ def own_identity() -> str:
         return ""
 
 
-def is_dead(identity: str) -> bool:
-    """Whether the process is certainly gone. False for one of another machine or container: nobody here can tell."""
+class Condition(Enum):
+    ALIVE = "alive"
+    STOPPED = "stopped"
+    """Alive, but not running (``SIGSTOP``, a debugger): it does not look after its calls."""
+    DEAD = "dead"
+    UNKNOWN = "unknown"
+    """Of another machine or container, or hidden from us: nobody here can tell."""
+
+
+def condition(identity: str) -> Condition:
+    """How the process is, as far as that can be known for certain."""
     own = _of_this_place(identity)
     if own is None:
-        return False
+        return Condition.UNKNOWN
     pid, started_at = own
     try:
         stat = _stat(pid)
-        return stat.started_at != started_at or stat.state in _DEAD  # dead, only its parent has not looked yet
     except FileNotFoundError:
-        return not _exists(pid)
+        return Condition.UNKNOWN if _exists(pid) else Condition.DEAD
     except OSError:
-        return False
-
-
-def is_alive(identity: str) -> bool:
-    """Whether the process certainly runs, here; false for one that is stopped, which does not look after its calls."""
-    own = _of_this_place(identity)
-    if own is None:
-        return False
-    pid, started_at = own
-    try:
-        stat = _stat(pid)
-    except OSError:
-        return False
-    return stat.started_at == started_at and stat.state not in _DEAD | _STOPPED
+        return Condition.UNKNOWN
+    if stat.started_at != started_at or stat.state in _DEAD:  # or only its parent has not looked yet
+        return Condition.DEAD
+    return Condition.STOPPED if stat.state in _STOPPED else Condition.ALIVE
 
 
 def _of_this_place(identity: str) -> tuple[int, str] | None:

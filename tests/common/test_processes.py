@@ -1,4 +1,4 @@
-"""Knowing that a process is dead, and never thinking so of a living one."""
+"""Knowing how a process is, and never thinking a living one dead."""
 
 from __future__ import annotations
 
@@ -10,8 +10,16 @@ import sys
 import pytest
 
 from synapscale.common import processes
-from synapscale.common.processes import is_alive, is_dead, own_identity
+from synapscale.common.processes import Condition, condition, own_identity
 from tests.conftest import wait_for
+
+
+def is_dead(identity: str) -> bool:
+    return condition(identity) is Condition.DEAD
+
+
+def is_alive(identity: str) -> bool:
+    return condition(identity) is Condition.ALIVE
 
 
 def identity_of(process: subprocess.Popen[str]) -> str:
@@ -50,10 +58,9 @@ def test_a_process_that_is_hidden_from_us_is_not_dead(monkeypatch: pytest.Monkey
 
     with monkeypatch.context() as patch:
         patch.setattr(processes, "_stat", hidden)
-        assert not is_dead(identity)
-        assert not is_alive(identity)  # nor known to be alive
+        assert condition(identity) is Condition.UNKNOWN
         patch.setattr(os, "kill", not_ours)
-        assert not is_dead(identity)
+        assert condition(identity) is Condition.UNKNOWN
     process.kill()
     process.wait()
     monkeypatch.setattr(processes, "_stat", hidden)
@@ -64,12 +71,11 @@ def not_ours(pid: int, number: int) -> None:
     raise PermissionError(pid)
 
 
-def test_a_stopped_process_is_neither() -> None:
+def test_a_stopped_process_is_neither_alive_nor_dead() -> None:
     process = child()
     identity = identity_of(process)
     process.send_signal(signal.SIGSTOP)
-    wait_for(lambda: not is_alive(identity), "the process to be stopped")
-    assert not is_dead(identity)
+    wait_for(lambda: condition(identity) is Condition.STOPPED, "the process to be stopped")
     process.send_signal(signal.SIGCONT)
     wait_for(lambda: is_alive(identity), "the process to go on")
     process.kill()
@@ -93,5 +99,4 @@ def test_of_another_machine_or_container_nothing_is_known() -> None:
     boot, namespace, pid, _ = own_identity().split(":")
     elsewhere = f"00000000-0000-0000-0000-000000000000:{namespace}:{pid}:1"
     for identity in (elsewhere, f"{boot}:1:{pid}:1", "", "nonsense", "a:b:c:d"):
-        assert not is_dead(identity)
-        assert not is_alive(identity)
+        assert condition(identity) is Condition.UNKNOWN

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import DatabaseError
+from django.db import DatabaseError, OperationalError
 
 from billing import holds
 from conversations import calls, sweeper
 from conversations.admission import Admitted
 from conversations.models import Conversation
-from llm.errors import StreamInterrupted
+from llm.errors import ProviderUnavailable, StreamInterrupted
 from llm.models import LLM
 from llm.types import TextDelta, ThinkingDelta, UsageSeen
 from synapscale.common.db import in_db
@@ -217,3 +217,35 @@ def test_a_checkpoint_that_the_database_refuses_is_tried_again(
         message, _ = run(admitted)
     assert (message.status, len(tries)) == ("sent", 2)
     assert f"checkpoint of call {message.pk} failed: DatabaseError" in caplog.text
+
+
+def test_a_call_whose_lease_could_not_be_renewed_is_not_swept_by_its_own_process(
+    alice: Person, conversation: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database was away for longer than a lease; the sweep must not be faster than the renewal."""
+    admitted = ask(alice, conversation)
+
+    def away(**which: Any) -> None:
+        raise OperationalError("the database is away")
+
+    monkeypatch.setattr(holds, "renew", away)
+    Provider(
+        monkeypatch,
+        TextDelta("Half, "),
+        until(lambda: (lapse(admitted), str(sweeper.sweep()))[1] == "0 replayed, 0 interrupted, 0 lost"),
+        TextDelta("and whole."),
+        DONE,
+    )
+    message, _ = run(admitted)
+    assert (message.status, message.content) == ("sent", "Half, and whole.")
+    assert calls.running_holds() == set()
+
+
+def test_a_call_that_goes_on_with_another_model_is_known_by_its_new_hold(
+    alice: Person, falling: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admitted, known = ask(alice, falling), []
+    Provider(monkeypatch, until(lambda: known.append(calls.running_holds()) or True), ProviderUnavailable())
+    run(admitted)
+    assert known == [{log.hold_id} for log in logs(alice)]
+    assert len(known) == 3
