@@ -12,7 +12,7 @@ from workspaces.models import AccessToken, Membership, User, Workspace
 @transaction.atomic
 def add_member(*, workspace: Workspace, email: str, role: str, by: Membership) -> Membership:
     """Add the person with this address; who is not known yet gets an account without a password."""
-    Workspace.objects.select_for_update().get(pk=workspace.pk)
+    Workspace.objects.select_for_update(no_key=True).get(pk=workspace.pk)
     if workspace.kind == Workspace.Kind.INDIVIDUAL:
         raise Unprocessable("An individual workspace has one member.", code="individual_workspace")
     _may_grant(by, role)
@@ -26,7 +26,7 @@ def add_member(*, workspace: Workspace, email: str, role: str, by: Membership) -
 @transaction.atomic
 def change_role(*, membership: Membership, role: str, by: Membership) -> Membership:
     """Give a member another role. The last owner stays one."""
-    Workspace.objects.select_for_update().get(pk=membership.workspace_id)
+    Workspace.objects.select_for_update(no_key=True).get(pk=membership.workspace_id)
     membership = _as_it_is_now(membership)
     _may_grant(by, role)
     _may_touch(by, membership)
@@ -40,7 +40,7 @@ def change_role(*, membership: Membership, role: str, by: Membership) -> Members
 @transaction.atomic
 def remove_member(*, membership: Membership, by: Membership) -> None:
     """Remove a member, and revoke their tokens for this workspace. Everybody may leave by themselves."""
-    Workspace.objects.select_for_update().get(pk=membership.workspace_id)
+    Workspace.objects.select_for_update(no_key=True).get(pk=membership.workspace_id)
     membership = _as_it_is_now(membership)
     if membership.pk != by.pk:
         _may_touch(by, membership)
