@@ -146,7 +146,7 @@ def refund(
     amount = _amount(amount)
     workspace = original.workspace
     # Refunds of one wallet one after another, so that two of them can't both see the same remainder.
-    Wallet.objects.select_for_update().get(workspace=workspace, pk=original.wallet_id)
+    Wallet.objects.select_for_update(no_key=True).get(workspace=workspace, pk=original.wallet_id)
     known = BillingEvent.objects.filter(workspace=workspace, reference=reference).first()
     if known is None:
         if original.amount_usd >= 0:

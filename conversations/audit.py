@@ -13,9 +13,8 @@ from typing import Any
 from django.apps import apps
 from django.db import connection
 
-from conversations.metering import cost_of_call
+from conversations.metering import cost_of_call, due_of_call
 from conversations.models import UsageLog
-from conversations.pay import due_of
 from llm import pricing
 from llm.types import Usage
 from synapscale.common.models import TenantFK
@@ -294,7 +293,7 @@ def _wrong_costs() -> Iterator[str]:
             reasoning=log.reasoning_tokens,
         )
         cost = cost_of_call(prices[log.price_id], usage, at=log.priced_at, status=log.status)
-        due = due_of(cost, key_source=log.key_source, basis_points=log.markup_bps)
+        due = due_of_call(cost, status=log.status, key_source=log.key_source, basis_points=log.markup_bps)
         limit = log.hold.amount if log.hold else due
         # A hold of nothing is a call that is not charged.
         is_right = log.charged_usd == min(due, limit) if log.hold else ZERO <= log.charged_usd <= due

@@ -12,12 +12,15 @@ from conversations import attachments
 from conversations.models import Conversation, Message
 from llm import images, pricing
 from llm.models import LLM
+from llm.token_bound import most_tokens
 from llm.types import CallRequest, ChatMessage, ToolCall
 
 HISTORY_LIMIT = 200
 """Turns looked back at, at most."""
 _TURN_OVERHEAD = 8
 """Tokens the vendors add around each turn, rounded up (OpenAI's cookbook counts 3 to 4)."""
+_INSTRUCTIONS = 800
+"""Tokens the vendors add with tools or a schema, rounded up (Anthropic lists up to 700)."""
 
 
 def history(conversation: Conversation, llm: LLM) -> list[ChatMessage]:
@@ -80,13 +83,17 @@ def estimated_tokens(request: CallRequest, *, llm: LLM) -> int:
 
 
 def worst_case_tokens(request: CallRequest, *, llm: LLM) -> int:
-    """More tokens than the prompt can have in practice: one per two bytes, each image by its vendor's formula, and a
+    """The most tokens the prompt can have: its texts by ``most_tokens``, each image by its vendor's formula, and a
     margin for what the vendor adds around turns. The hold is made of this."""
-    texts = [request.system, _extras(request)]
-    texts += [turn.content + _calls(turn) + _thinking(turn) for turn in request.messages]
-    total = sum(pricing.worst_case_tokens(text) for text in texts) + _TURN_OVERHEAD * (len(request.messages) + 1)
-    # Vendors that take tools or a schema put instructions of their own before them (Anthropic lists up to 700 tokens).
-    total += 800 if request.tools or request.response_schema else 0
+    # One by one: side by side, the end of a text and the beginning of the next would look like one word.
+    texts = [request.system, _extras_as_sent(request)]
+    for turn in request.messages:
+        texts += [turn.content, turn.tool_call_id]
+        texts += [text for call in turn.tool_calls for text in (call.id, call.name, call.arguments, call.signature)]
+        texts += [text for block in turn.thinking for text in (block.text, block.signature, block.redacted)]
+    total = sum(map(most_tokens, texts)) + _TURN_OVERHEAD * (len(request.messages) + 1)
+    # Vendors that take tools or a schema put instructions of their own before them.
+    total += _INSTRUCTIONS if request.tools or request.response_schema else 0
     return total + _image_tokens(request.messages, llm)
 
 
@@ -114,3 +121,13 @@ def _thinking(turn: ChatMessage) -> str:
 def _extras(request: CallRequest) -> str:
     extras: list[Any] = [*request.tools, request.response_schema] if request.response_schema else [*request.tools]
     return json.dumps(extras, ensure_ascii=False) if extras else ""
+
+
+def _extras_as_sent(request: CallRequest) -> str:
+    """Tools and schema in the longest form that a vendor is sent: wrapped, and in escapes, as in DeepSeek's prompt."""
+    extras: list[Any] = [{"type": "function", "function": tool} for tool in request.tools]
+    if request.response_schema:
+        extras.append(
+            {"type": "json_schema", "name": request.schema_name or "answer", "schema": request.response_schema}
+        )
+    return json.dumps(extras) if extras else ""

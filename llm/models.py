@@ -332,7 +332,7 @@ class LLMPrice(BaseModel):
         """
         with transaction.atomic():
             # Two operators at once: the second waits here and then sees the first one's price.
-            LLM.objects.select_for_update().get(pk=llm.pk)
+            LLM.objects.select_for_update(no_key=True).get(pk=llm.pk)
             later = cls.objects.filter(llm=llm, effective_from__gte=effective_from).order_by("effective_from").first()
             if later and (later.effective_from == effective_from or later.effective_from != effective_to):
                 begins = later.effective_from.isoformat()

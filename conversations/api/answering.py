@@ -13,10 +13,10 @@ from rest_framework.response import Response
 from conversations import chat
 from conversations.admission import Admitted
 from conversations.api.replies import (
-    NOT_STORED,
     ensure_kept,
     failure,
     has_failed,
+    not_settled,
     reply,
     stream_call,
     stream_known,
@@ -76,8 +76,8 @@ class AnsweringMixin(AsyncActionsMixin):
         else:
             try:
                 message, _ = await call.outcome()
-            except Unsettled:
-                response = Response(error_body(*NOT_STORED, request=self.request), status=503)
+            except Unsettled as error:
+                response = Response(error_body(*not_settled(error), request=self.request), status=503)
             else:
                 response = await in_db(self._finished, message)
         for name, value in ratelimits.headers(admitted.rates).items():

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from conversations.api.serializers import MessageSerializer, UsageSerializer
-from conversations.calls import Call, Unsettled
+from conversations.calls import Call, NotMade, Unsettled
 from conversations.models import Message, UsageLog
 from synapscale.common.api_errors import error_body
 from synapscale.common.db import in_db
@@ -18,6 +18,12 @@ NOT_STORED = (
     "answer_not_stored_yet",
     "The answer is complete, but the database is away; it will appear in the conversation.",
 )
+NOT_MADE = ("database_unavailable", "The database is away; the model was not called, and nothing is charged.")
+
+
+def not_settled(error: Exception) -> tuple[str, str]:
+    """The code and message for a call that could not be settled."""
+    return NOT_MADE if isinstance(error, NotMade) else NOT_STORED
 
 
 def reply(message: Message) -> dict[str, Any]:
@@ -71,8 +77,8 @@ async def stream_call(call: Call, request: Any) -> AsyncIterator[bytes]:
         yield event("delta", {"message_id": str(call.answer.pk), "text": text}) if text else HEARTBEAT
     try:
         message, _ = await call.outcome()
-    except Unsettled:
-        yield event("error", error_body(*NOT_STORED, request=request))
+    except Unsettled as error:
+        yield event("error", error_body(*not_settled(error), request=request))
         return
     yield await in_db(_last_event, message, request)
 

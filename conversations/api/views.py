@@ -66,7 +66,7 @@ class AgentViewSet(StrictQuery, viewsets.ModelViewSet[Agent]):
     def _make_room(self, serializer: Any) -> None:
         """A new default takes the place of the old one. Two at the same moment come one after the other."""
         if serializer.validated_data.get("is_default"):
-            Workspace.objects.select_for_update().get(pk=caller(self.request).workspace.pk)
+            Workspace.objects.select_for_update(no_key=True).get(pk=caller(self.request).workspace.pk)
             Agent.objects.filter(workspace=caller(self.request).workspace, is_default=True).update(is_default=False)
 
 

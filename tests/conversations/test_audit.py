@@ -21,6 +21,7 @@ from conversations import admission, audit
 from conversations.asks import Ask
 from conversations.models import Conversation, Message, UsageLog
 from llm.models import LLM
+from llm.types import Usage
 from synapscale.common.models import TenantFK
 from tests.books import assert_clean, broken
 from tests.catalogue import make_llm
@@ -462,3 +463,11 @@ def test_within_a_transaction_its_statements_may_take_as_long_as_they_need(
     with pytest.raises(DatabaseError):
         audit.audit()
     assert timeout() == "7s"
+
+
+def test_a_failed_call_is_free_whatever_the_provider_billed(books: Conversation, cast: Cast) -> None:
+    settle(ask(cast.alice, books), failed(usage=Usage(input=10)))
+    assert_clean()
+    with unguarded():
+        run("UPDATE usage_logs SET status = 'error' WHERE charged_usd = 50000000 AND total_tokens = 30")
+        assert broken()["recomputed"] == UsageLog.objects.filter(status="error", charged_usd__gt=0).count() > 0
