@@ -121,7 +121,7 @@ def test_money_that_is_only_reserved(clients: Clients, alice: Person, model: str
     assert error.response.headers["Retry-After"] == "2"
     assert error.response.headers["x-should-retry"] == "false"
     with transaction.atomic():
-        holds.resolve(hold=hold, state=Hold.State.RELEASED, charged=ZERO)
+        holds.resolve(hold=hold, state=Hold.State.EXPIRED, charged=ZERO)
         holds.give_back(hold=hold)
 
 

@@ -152,4 +152,6 @@ def test_a_key_in_the_address(clients: Clients, alice: Person, model: str, paid:
     response = httpx2.post(
         f"{clients.url}/v1/chat/completions?key={alice.token}", json={"model": model, "messages": HELLO}, timeout=30
     )
-    assert response.status_code == 401
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == "token_in_address"
+    assert alice.token not in response.text
