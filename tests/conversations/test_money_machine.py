@@ -6,10 +6,10 @@ After every step the wallet stands where the model says, to the last digit, and 
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import ROUND_UP, Decimal
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
@@ -49,29 +49,10 @@ from tests.conversations.calling import (
     times,
     wallet,
 )
-from tests.conversations.paper import FEE, FLOOR, PICO, SECOND, Call, Paper, reserved, up
+from tests.conversations.paper import EVENTS, FEE, FLOOR, PICO, REACHED, SECOND, Call, Paper, reserved, up
 from tests.people import join, make_workspace
 from workspaces.models import AccessToken
 
-EVENTS = [
-    "settled, charged",
-    "released",
-    "expired",
-    "expired, charged",
-    "overrun",
-    "late",
-    "refunded",
-    "refund refused",
-    "call refused",
-    "call refused by the limit",
-    "call shortened",
-    "followed",
-    "followed, charged",
-    "nobody follows",
-    "fee",
-]
-REACHED: Counter[str] = Counter()
-"""How often each of them happened: a test that never gets there proves nothing."""
 tokens = st.integers(min_value=0, max_value=400)
 small = st.integers(min_value=1, max_value=2 * 10**9).map(lambda pico: pico * PICO)
 enough = small.map(lambda amount: amount + Decimal("0.002"))  # for a call or two
@@ -322,6 +303,12 @@ class Money(RuleBasedStateMachine):
             assert event.event_type == ("fee" if call.is_own else "usage")
             REACHED["fee"] += call.is_own
             self.paper.refundable[event.pk] = charged
+
+
+@pytest.fixture(autouse=True)
+def _patient_leases(settings: Any) -> None:
+    """They run out when the machine lets them, not because this takes long."""
+    settings.HOLD_LEASE_SECONDS = 3600
 
 
 @pytest.mark.timeout(600)
