@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
@@ -17,6 +18,25 @@ SECOND = 3
 FEE = 333
 """The platform fee of calls on an own key, in hundredths of a percent."""
 FLOOR = 64
+EVENTS = [
+    "settled, charged",
+    "released",
+    "expired",
+    "expired, charged",
+    "overrun",
+    "late",
+    "refunded",
+    "refund refused",
+    "call refused",
+    "call refused by the limit",
+    "call shortened",
+    "followed",
+    "followed, charged",
+    "nobody follows",
+    "fee",
+]
+REACHED: Counter[str] = Counter()
+"""How often each of them happened: a test that never gets there proves nothing."""
 
 
 def up(number: int, size: int) -> int:

@@ -230,10 +230,11 @@ def test_who_forbids_paid_credit_does_not_fall_back_to_it(alice: Person, falling
     assert (wallet(alice).balance, len(logs(alice))) == (1, 1)
 
 
-def test_who_insists_on_a_key_falls_back_on_that_key_only(alice: Person, falling: Conversation) -> None:
-    row = own_key(alice)
+def test_who_insists_on_a_key_falls_back_to_nobody(alice: Person, falling: Conversation) -> None:
+    """It is that key they want to hear of."""
+    own_key(alice)
     admitted = ask(alice, falling, key_source="user")
-    assert followed(admitted).credentials.source == "user"
-    admitted = ask(alice, falling, key_source="user")
-    row.delete()
+    assert admitted.plan.fallbacks == ()
     assert fall_back(admitted) is None
+    settle(admitted, failed())
+    assert [log.key_source for log in logs(alice)] == ["user"]

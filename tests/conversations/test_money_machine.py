@@ -6,10 +6,10 @@ After every step the wallet stands where the model says, to the last digit, and 
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import ROUND_UP, Decimal
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
@@ -49,29 +49,10 @@ from tests.conversations.calling import (
     times,
     wallet,
 )
-from tests.conversations.paper import FEE, FLOOR, PICO, SECOND, Call, Paper, reserved, up
+from tests.conversations.paper import EVENTS, FEE, FLOOR, PICO, REACHED, SECOND, Call, Paper, reserved, up
 from tests.people import join, make_workspace
 from workspaces.models import AccessToken
 
-EVENTS = [
-    "settled, charged",
-    "released",
-    "expired",
-    "expired, charged",
-    "overrun",
-    "late",
-    "refunded",
-    "refund refused",
-    "call refused",
-    "call refused by the limit",
-    "call shortened",
-    "followed",
-    "followed, billed",
-    "nobody follows",
-    "fee",
-]
-REACHED: Counter[str] = Counter()
-"""How often each of them happened: a test that never gets there proves nothing."""
 tokens = st.integers(min_value=0, max_value=400)
 small = st.integers(min_value=1, max_value=2 * 10**9).map(lambda pico: pico * PICO)
 enough = small.map(lambda amount: amount + Decimal("0.002"))  # for a call or two
@@ -215,11 +196,14 @@ class Money(RuleBasedStateMachine):
         """Before its first word (though the provider may have billed something), and the next model has its turn."""
         silent = [call for call in self.paper.open if not call.text]
         call, paper = silent[which % len(silent)], self.paper
+        cost = call.due(prompt=billed, output=0)
+        charged = min(cost, call.amount)
         outcome = failed(usage=Usage(input=billed) if billed else None)
-        # What it held comes back: with nothing to show it is free, whatever the provider billed.
-        available = paper.available + call.amount
+        # What it held comes back, less what it is charged.
+        back = call.amount - charged
+        available = paper.available + back
         if call.is_limited:
-            available = min(available, paper.token_limit - paper.token_spent - paper.token_held + call.amount)
+            available = min(available, paper.token_limit - paper.token_spent - paper.token_held + back)
         affordable, amount = reserved(
             available, length=call.length, wanted=call.wanted, is_own=call.is_own, factor=SECOND
         )
@@ -230,16 +214,16 @@ class Money(RuleBasedStateMachine):
             return
         assert following is not None
         assert (following.request.max_tokens, hold_of(following).amount) == (affordable, amount)
-        assert hold_of(call.admitted).state == "released"
-        paper.end_attempt(call, Decimal(0))
-        self._remember(call, Decimal(0))
-        REACHED["followed, billed" if billed else "followed"] += 1
+        assert hold_of(call.admitted).state == ("settled" if charged else "released")
+        paper.end_attempt(call, cost)
+        self._remember(call, charged)
+        REACHED["followed, charged" if charged else "followed"] += 1
         paper.open.append(replace(call, admitted=following, amount=amount, factor=SECOND))
 
     @precondition(lambda self: self.paper.open)
     @rule(which=pick, how=st.sampled_from(["answer", "failure", "death"]), prompt=tokens, written=tokens)
     def end(self, which: int, how: str, prompt: int, written: int) -> None:
-        """By an answer, by a failure (free, whatever the provider billed for it), or with its process."""
+        """By an answer, by a failure (with what the provider billed for it, if anything), or with its process."""
         call = self._open(which)
         if how == "answer":
             settle(call.admitted, sent(usage={"input": prompt, "output": written}))
@@ -247,7 +231,7 @@ class Money(RuleBasedStateMachine):
         elif how == "failure":
             billed = prompt if prompt > 200 else 0
             settle(call.admitted, failed(usage=Usage(input=billed) if billed else None))
-            self._close(call, Decimal(0), state="released")
+            self._close(call, call.due(prompt=billed, output=0), state="settled" if billed else "released")
         else:
             if written > 100:
                 call.text = "z" * written
@@ -319,6 +303,12 @@ class Money(RuleBasedStateMachine):
             assert event.event_type == ("fee" if call.is_own else "usage")
             REACHED["fee"] += call.is_own
             self.paper.refundable[event.pk] = charged
+
+
+@pytest.fixture(autouse=True)
+def _patient_leases(settings: Any) -> None:
+    """They run out when the machine lets them, not because this takes long."""
+    settings.HOLD_LEASE_SECONDS = 3600
 
 
 @pytest.mark.timeout(600)
