@@ -2,10 +2,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.validators import RegexValidator
 from rest_framework import serializers
+from rest_framework.validators import UniqueValidator
 
 from synapscale.common.parsing import StrictCharField, StrictModelSerializer
 from workspaces import model_names
+from workspaces.members import SLUG_TAKEN
 from workspaces.models import Membership, Workspace
 
 
@@ -46,6 +49,28 @@ class WorkspaceSerializer(StrictModelSerializer):
         if default and allowed and default not in allowed:
             raise serializers.ValidationError({"default_model": f"“{default}” is not one of the allowed models."})
         return data
+
+
+class NewWorkspaceSerializer(StrictModelSerializer):
+    """A workspace as it is made: its rules come later, from a token of its own."""
+
+    slug = StrictCharField(
+        max_length=80,
+        validators=[
+            RegexValidator(r"^[a-z0-9_-]+\Z", "Only lower-case letters, digits, hyphens and underscores."),
+            UniqueValidator(Workspace.objects.all(), message=SLUG_TAKEN),
+        ],
+        help_text="Its short name, for good.",
+    )
+    notice = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Workspace
+        fields = [*WorkspaceSerializer.Meta.fields, "notice"]
+        read_only_fields = [name for name in WorkspaceSerializer.Meta.fields if name not in {"name", "slug", "kind"}]
+
+    def get_notice(self, workspace: Workspace) -> str:
+        return f"A token is of one workspace: get one for “{workspace.slug}” to work in it."
 
 
 class MemberSerializer(StrictModelSerializer):
