@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from synapscale.common.errors import Conflict, Forbidden, NotFound, Unprocessable
 from workspaces.models import HAS_ONE_MEMBER, KEEPS_AN_OWNER, Membership, User, Workspace
+
+SLUG_TAKEN = "A workspace with this slug exists already."
+
+
+@transaction.atomic
+def open_workspace(*, owner: User, name: str, slug: str, kind: str) -> Workspace:
+    """A new workspace and its first owner. It is born with a wallet, which is prepaid and empty."""
+    try:
+        with transaction.atomic():
+            workspace = Workspace.objects.create(name=name, slug=slug, kind=kind)
+    except IntegrityError:
+        raise Conflict(SLUG_TAKEN, code="slug_taken", details={"slug": [SLUG_TAKEN]}) from None
+    Membership.objects.create(workspace=workspace, user=owner, role=Membership.Role.OWNER)
+    return workspace
 
 
 @transaction.atomic

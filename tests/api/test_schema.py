@@ -69,7 +69,7 @@ def test_every_address_has_its_operations(schema: Any) -> None:
     }
     message = "conversations/{conversation_pk}/messages"
     assert operations == {
-        "get workspaces", "get workspaces/{id}", "patch workspaces/{id}",
+        "get workspaces", "post workspaces", "get workspaces/{id}", "patch workspaces/{id}",
         "get workspaces/{workspace_pk}/members", "post workspaces/{workspace_pk}/members",
         "get workspaces/{workspace_pk}/members/{id}", "patch workspaces/{workspace_pk}/members/{id}",
         "delete workspaces/{workspace_pk}/members/{id}",
@@ -228,6 +228,8 @@ def test_answers_are_as_described(
         assert response.status_code == 200, real
         assert_described(schema, "get", path, response)
     created = {"name": "A", "llm": str(llm), "settings": {"temperature": 0.5, "tools": [{"name": "f"}]}}
+    made = api.post(alice, "workspaces", {"name": "Side project", "slug": "side-project"})
+    assert_described(schema, "post", "workspaces", made)
     assert_described(schema, "post", "agents", api.post(alice, "agents", created))
     assert_described(schema, "post", "conversations", api.post(alice, "conversations", {}))
     assert_described(schema, "post", "conversations", api.post(alice, "conversations", {"title": 1e5, "x": 1}))

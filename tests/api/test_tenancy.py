@@ -219,6 +219,15 @@ def test_the_lists_of_a_stranger_show_only_what_is_his(objects: Objects, cast: C
     assert cast.charlie.get("wallet").json()["balance"] == "0.00"
 
 
+def test_a_workspace_that_a_stranger_makes_is_one_of_his_own(objects: Objects, cast: Cast) -> None:
+    """What Alice's workspace has is neither shown nor changed by it, and what is made is nobody else's."""
+    theirs = [row for rows in everything().values() for row in rows if str(cast.alice.workspace.pk) in row]
+    made = cast.charlie.post("workspaces", {"name": "Acme", "slug": "acme-2", "kind": "collaborative"}).json()
+    assert [row for rows in everything().values() for row in rows if str(cast.alice.workspace.pk) in row] == theirs
+    for person in (cast.alice, cast.bob, cast.charlie):
+        assert person.get(f"workspaces/{made['id']}").status_code == 404  # with a token of another workspace
+
+
 def test_the_same_addresses_are_found_by_their_owner(objects: Objects, cast: Cast) -> None:
     for path in objects.paths:
         assert cast.alice.get(path).status_code == (405 if path.endswith(("/rotate", "/test")) else 200), path

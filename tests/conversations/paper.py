@@ -31,7 +31,7 @@ EVENTS = [
     "call refused by the limit",
     "call shortened",
     "followed",
-    "followed, charged",
+    "followed, billed",
     "nobody follows",
     "fee",
 ]
