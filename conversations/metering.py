@@ -139,7 +139,7 @@ def _meter(message: Message, outcome: Outcome, *, is_last: bool) -> Payment:
         is_estimate=bill.is_estimate,
         provider_request_id=outcome.provider_request_id,
     )
-    _count(message, usage, charged, now, is_last=is_last)
+    _count(message, usage, charged, now, messages=_messages(message, terms) if is_last else 0)
     if terms.rate_tokens:
         # What was taken stays taken for the attempt that follows.
         taken = terms.rate_tokens if is_last else 0
@@ -301,10 +301,13 @@ def _status(outcome: Outcome) -> str:
     }[Message.Status(outcome.status)]
 
 
-def _count(message: Message, usage: Usage, charged: Decimal, now: datetime, *, is_last: bool) -> None:
-    """Conversation statistics: the question (where there is one) and the answer are counted together, here, with the
-    attempt that ends it."""
-    messages = (2 if message.reply_to_id else 1) if is_last else 0
+def _messages(message: Message, terms: CallTerms) -> int:
+    """The answer, and what was asked (where something was): counted together, with the attempt that ends it."""
+    return 1 + (terms.questions if message.reply_to_id else 0)
+
+
+def _count(message: Message, usage: Usage, charged: Decimal, now: datetime, *, messages: int) -> None:
+    """Conversation statistics."""
     key = {
         "workspace_id": message.workspace_id,
         "conversation_id": message.conversation_id,

@@ -106,6 +106,7 @@ def make_offer(
         model_settings=plan.as_settings(max_tokens=request.max_tokens, names_tools=keeps_content),
         keeps_content=keeps_content,
         access_token=str(asker.access_token.pk) if asker.access_token else "",
+        questions=max(len(ask.tool_results), 1),
     )
     return Offer(plan, request, credentials, price, now, amount, terms)
 
@@ -134,27 +135,54 @@ def room(request: CallRequest, *, llm: LLM) -> int:
 
 
 def _request(plan: Plan, ask: Ask, conversation: Conversation, question: Message) -> CallRequest:
-    llm, turn = plan.llm, prompts.as_turn(question)
-    request = prompt_of(plan, ask, turns=(turn,))
+    llm, asked = plan.llm, _asked(ask, question)
+    request = prompt_of(plan, ask, turns=asked)
     left = room(request, llm=llm)
     if left < 1:
-        raise Unprocessable("The message is longer than the model's context window.", code="context_length_exceeded")
+        raise _too_long()
     max_tokens = min(plan.max_tokens, left)
     if ask.is_one_shot:
         return replace(request, max_tokens=max_tokens)
     earlier = prompts.history(conversation, llm)
-    if question.role == Message.Role.TOOL and not _answers_a_call(question, earlier):
-        raise Unprocessable(
-            "No tool call of this conversation has this id.",
-            code="unknown_tool_call",
-            details={"tool_call_id": [question.tool_call_id]},
-        )
+    is_of_tools = question.role == Message.Role.TOOL
+    if is_of_tools:
+        _check_results(asked, earlier)
+    earlier = prompts.paired((*earlier, *asked))[: -len(asked)]
     kept = prompts.fitting(earlier, room=left - max_tokens, llm=llm)
-    return replace(request, messages=(*kept, turn), max_tokens=max_tokens)
+    if is_of_tools and not kept:
+        raise _too_long()  # without the calls that they answer the results mean nothing
+    return replace(request, messages=(*kept, *asked), max_tokens=max_tokens)
 
 
-def _answers_a_call(question: Message, earlier: list[ChatMessage]) -> bool:
-    return any(call.id == question.tool_call_id for turn in earlier for call in turn.tool_calls)
+def _asked(ask: Ask, question: Message) -> tuple[ChatMessage, ...]:
+    if not ask.tool_results:
+        return (prompts.as_turn(question),)
+    return tuple(
+        ChatMessage("tool", result["content"], tool_call_id=result["tool_call_id"], is_error=result["is_error"])
+        for result in ask.tool_results
+    )
+
+
+def _too_long() -> Unprocessable:
+    return Unprocessable("The message is longer than the model's context window.", code="context_length_exceeded")
+
+
+def _check_results(asked: tuple[ChatMessage, ...], earlier: list[ChatMessage]) -> None:
+    """Whether the results are those of all tool calls of the last answer: no vendor takes a part of them."""
+    calls = [call.id for call in earlier[-1].tool_calls] if earlier else []
+    given = [turn.tool_call_id for turn in asked]
+    if unknown := [call_id for call_id in given if call_id not in calls]:
+        raise Unprocessable(
+            f"The last answer made no tool call “{unknown[0]}”.",
+            code="unknown_tool_call",
+            details={"tool_call_id": unknown},
+        )
+    if missing := [call_id for call_id in calls if call_id not in given]:
+        raise Unprocessable(
+            "The last answer made more tool calls: give the results of all of them at once, in “tool_results”.",
+            code="missing_tool_results",
+            details={"tool_results": missing},
+        )
 
 
 def afford(

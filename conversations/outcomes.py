@@ -166,3 +166,5 @@ class CallTerms:
     """The id of the token that the call was made with."""
     rate_tokens: int = 0
     """What was taken from the rate limits of tokens for it, before it was known."""
+    questions: int = 1
+    """How many messages were asked with it: more than one where several tools returned their results."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,6 +18,9 @@ from llm.types import CallRequest, ChatMessage, ToolCall
 
 HISTORY_LIMIT = 200
 """Turns looked back at, at most."""
+_OF_A_TURN = (
+    "role", "content", "attachments", "tool_calls", "tool_call_id", "reply_to_id", "status", "call", "workspace_id",
+)  # fmt: skip
 _TURN_OVERHEAD = 8
 """Tokens the vendors add around each turn, rounded up (OpenAI's cookbook counts 3 to 4)."""
 _INSTRUCTIONS = 800
@@ -26,19 +30,50 @@ _INSTRUCTIONS = 800
 def history(conversation: Conversation, llm: LLM) -> list[ChatMessage]:
     """The finished turns of a conversation, oldest first, as far as ``llm`` can take them.
 
-    A question whose answer failed is left out with it: it was asked again, or given up. A conversation may change its
-    model, so images and tool calls are left out for one that knows none.
+    A question whose answer failed is left out with it: it was asked again, or given up. So are all results of tools that
+    came with it. A conversation may change its model, so images and tool calls are left out for one that knows none.
     """
     rows = list(
         Message.objects.filter(workspace_id=conversation.workspace_id, conversation=conversation)
-        .only("role", "content", "attachments", "tool_calls", "tool_call_id", "reply_to_id", "status", "workspace_id")
+        .only(*_OF_A_TURN)
         .order_by("-created_at", "-id")[:HISTORY_LIMIT]
     )
     useful = [row for row in rows if row.status in {"sent", "interrupted"}]
     answered = {row.reply_to_id for row in useful if row.role == Message.Role.ASSISTANT}
     asked = {row.reply_to_id for row in rows if row.role == Message.Role.ASSISTANT}
-    turns = [row for row in useful if row.role == Message.Role.ASSISTANT or row.pk in answered or row.pk not in asked]
+    turns = [
+        row
+        for row in useful
+        if row.role == Message.Role.ASSISTANT or (key := _question_key(row)) in answered or key not in asked
+    ]
     return [turn for row in reversed(turns) if (turn := _for(llm, as_turn(row))) is not None]
+
+
+def _question_key(message: Message) -> uuid.UUID:
+    """The question it belongs to: of several results of tools the last."""
+    return message.reply_to_id or message.pk
+
+
+def paired(turns: Iterable[ChatMessage]) -> list[ChatMessage]:
+    """The same turns with a result for every tool call, and no result without its call: vendors refuse a prompt where
+    one is missing. A user may have gone on without running the tools, and then the model is told so.
+    """
+    whole: list[ChatMessage] = []
+    waiting: list[str] = []
+    for turn in turns:
+        if turn.role == Message.Role.TOOL:
+            if turn.tool_call_id in waiting:
+                waiting.remove(turn.tool_call_id)
+                whole.append(turn)
+            continue
+        whole += _not_run(waiting)
+        whole.append(turn)
+        waiting = [call.id for call in turn.tool_calls]
+    return whole + _not_run(waiting)
+
+
+def _not_run(call_ids: Iterable[str]) -> list[ChatMessage]:
+    return [ChatMessage("tool", "This tool was not run.", tool_call_id=call_id, is_error=True) for call_id in call_ids]
 
 
 def _for(llm: LLM, turn: ChatMessage) -> ChatMessage | None:
@@ -59,6 +94,7 @@ def as_turn(message: Message) -> ChatMessage:
         images=tuple(attachments.as_image(item) for item in message.attachments),
         tool_calls=tuple(ToolCall(**call) for call in message.tool_calls),
         tool_call_id=message.tool_call_id,
+        is_error=message.call.get("is_error", False),
     )
 
 

@@ -160,6 +160,11 @@ class LLM(BaseModel):
     def __str__(self) -> str:
         return f"{self.provider}/{self.name}"
 
+    def clean(self) -> None:
+        super().clean()
+        if self.supports_vision and not images.knows(self.provider):
+            raise ValidationError({"supports_vision": "What an image costs at this provider is not known."})
+
     def natural_key(self) -> tuple[str, str]:
         return (self.provider, self.name)
 

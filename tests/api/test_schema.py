@@ -125,7 +125,7 @@ def test_asking(schema: Any) -> None:
     components = schema["components"]["schemas"]
     assert set(components["Answer"]["properties"]) == {"message", "usage", "cost"}
     assert set(components["AskRequest"]["properties"]) == {
-        "content", "role", "stream", "llm", "attachments", "tool_call_id", "temperature", "max_tokens", "tools",
+        "content", "role", "stream", "llm", "attachments", "tool_call_id", "tool_results", "temperature", "max_tokens", "tools",
         "tool_choice", "response_schema", "stop",
     }  # fmt: skip
 

@@ -283,7 +283,7 @@ def test_while_it_falls_back_the_next_model_is_not_called(
     assert (message.status, message.attempt, message.error_code) == ("error", 2, "client_disconnected")
     assert outcome.is_stopped
     assert [(log.attempt, str(log.llm), log.error_code, log.total_tokens) for log in logs(alice)] == [
-        (1, "anthropic/anthropic-test", "provider_unavailable", 0),
+        (1, "anthropic/anthropic-test", "provider_unavailable", 31),
         (2, "openai/second", "client_disconnected", 0),
     ]
     assert states(alice) == [("released", Decimal(HELD), 0), ("released", SECOND_HELD, 0)]
