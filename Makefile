@@ -3,8 +3,9 @@ PYTHON ?= python3
 PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
+CLIENTS := tests/clients
 
-.PHONY: run test demo lint types arrows check clean
+.PHONY: run test clients demo lint types arrows check clean
 
 run: $(VENV)/.runtime
 	@$(BIN)/python manage.py setup --demo --address http://127.0.0.1:$(PORT)
@@ -15,8 +16,22 @@ demo: $(VENV)/.runtime
 	@echo
 	@$(BIN)/python manage.py demo
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev clients
 	$(BIN)/python -m tests.run
+
+# Clients of docs/clients.md that are no part of the product. Where one can't be had, its test is skipped and says so.
+clients: $(CLIENTS)/.venv/.done $(CLIENTS)/node_modules/.done
+
+$(CLIENTS)/.venv/.done: $(CLIENTS)/requirements.txt | $(VENV)/.dev
+	@echo "installing $<"
+	@($(PYTHON) -m venv $(CLIENTS)/.venv && $(call install_into,$(CLIENTS)/.venv/bin/python,-r $<) && touch $@) \
+		|| echo "LangChain could not be installed: its test will be skipped"
+
+$(CLIENTS)/node_modules/.done: $(CLIENTS)/package.json
+	@if command -v npm >/dev/null 2>&1; then echo "installing $<"; \
+		(cd $(CLIENTS) && npm install --silent && touch node_modules/.done) \
+		|| echo "the npm package openai could not be installed: its test will be skipped"; \
+	else echo "npm is not installed: the test of OpenAI for Node will be skipped"; fi
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -32,10 +47,11 @@ check: lint types arrows
 	$(BIN)/python manage.py makemigrations --check --dry-run
 
 # uv is much faster than pip: use the one that is there, else try to get it, else fall back to pip.
-install = if $(BIN)/python -m uv --version >/dev/null 2>&1; then $(BIN)/python -m uv pip install -q --python $(BIN)/python $(1); \
-	elif command -v uv >/dev/null 2>&1; then uv pip install -q --python $(BIN)/python $(1); \
-	elif $(BIN)/python -m pip install -q --disable-pip-version-check uv >/dev/null 2>&1; then $(BIN)/python -m uv pip install -q --python $(BIN)/python $(1); \
-	else $(BIN)/python -m pip install -q --disable-pip-version-check $(1); fi
+install_into = if $(BIN)/python -m uv --version >/dev/null 2>&1; then $(BIN)/python -m uv pip install -q --python $(1) $(2); \
+	elif command -v uv >/dev/null 2>&1; then uv pip install -q --python $(1) $(2); \
+	elif $(BIN)/python -m pip install -q --disable-pip-version-check uv >/dev/null 2>&1; then $(BIN)/python -m uv pip install -q --python $(1) $(2); \
+	else $(1) -m pip install -q --disable-pip-version-check $(2); fi
+install = $(call install_into,$(BIN)/python,$(1))
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -51,4 +67,4 @@ $(VENV)/.dev: requirements.txt requirements-dev.txt | $(BIN)/python
 	@touch $@ $(VENV)/.runtime
 
 clean:
-	rm -rf $(VENV) var
+	rm -rf $(VENV) var $(CLIENTS)/.venv $(CLIENTS)/node_modules

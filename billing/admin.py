@@ -38,7 +38,7 @@ class WalletAdmin(TenantAdmin):
         wallet = super().get_object(request, object_id, from_field)
         if wallet is not None and request.method == "POST":
             # Its limits are judged by its balance, so until the view commits nobody else moves the balance.
-            return Wallet.objects.select_for_update().get(workspace_id=wallet.workspace_id, pk=wallet.pk)
+            return Wallet.objects.select_for_update(no_key=True).get(workspace_id=wallet.workspace_id, pk=wallet.pk)
         return wallet
 
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -7,6 +7,7 @@ call, everybody else finds it gone. Each function here is one guarded statement;
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -19,8 +20,12 @@ from billing.models import Hold, Wallet
 from synapscale.common import processes
 from synapscale.common.errors import Forbidden
 from synapscale.common.money import ZERO, usd
+from synapscale.common.processes import Condition
 from synapscale.common.tenancy import fleet_wide
 from workspaces.models import AccessToken
+
+_HANGS_AFTER = timedelta(minutes=15)
+"""A process that has not renewed a lease for so long after its end hangs."""
 
 
 class HoldGone(Exception):
@@ -97,16 +102,27 @@ def give_back(*, hold: Hold) -> None:
         raise AssertionError(f"wallet {hold.wallet_id} does not hold what hold {hold.pk} gives back")
 
 
-def abandoned() -> Q:
+def abandoned(*, running: Collection[uuid.UUID] = (), judges_others: bool = True) -> Q:
     """Open holds whose call nobody runs any more: the lease ran out, or the process is known to be dead.
 
-    The second spares everybody the wait when a server is started again on the machine it died on.
+    The second spares everybody the wait when a server is started again on the machine it died on. A lease also runs out
+    while the database is away, with the call under way all the same. So never the holds ``running`` in this process;
+    those of another process that is known to live only after a quarter of an hour, when it must hang; and those of
+    processes of which nothing is known (on other machines) only where ``judges_others``.
     """
-    held = Q(state=Hold.State.HELD)
+    held, lapsed = Q(state=Hold.State.HELD), Q(lease_until__lt=Now())
     with fleet_wide():
         owners = Hold.objects.filter(held).exclude(owner="").values_list("owner", flat=True).order_by().distinct()
-        dead = [owner for owner in owners if processes.is_dead(owner)]
-    return held & (Q(lease_until__lt=Now()) | Q(owner__in=dead))
+        conditions = {owner: processes.condition(owner) for owner in owners}
+    own = processes.own_identity()
+    dead = [owner for owner, condition in conditions.items() if condition is Condition.DEAD]
+    alive = [owner for owner, condition in conditions.items() if condition is Condition.ALIVE and owner != own]
+    due = lapsed & ~Q(owner__in=alive)
+    if not judges_others:
+        stopped = [owner for owner, condition in conditions.items() if condition is Condition.STOPPED]
+        due &= Q(owner__in=[own, *stopped])
+    hangs = Q(lease_until__lt=ExpressionWrapper(Now() - _HANGS_AFTER, output_field=DateTimeField()))
+    return held & ~Q(pk__in=running) & (Q(owner__in=dead) | due | hangs)
 
 
 def _while_held(workspace_id: uuid.UUID, hold_id: uuid.UUID, **changes: Any) -> None:

@@ -20,7 +20,7 @@ from django.utils import timezone
 from billing.models import BillingEvent, Hold, HoldIncident, Wallet
 from synapscale.common.errors import Conflict, InsufficientBalance, NotFound, Refusal, Unprocessable
 from synapscale.common.models import new_id
-from synapscale.common.money import ZERO, UsdField, usd_text
+from synapscale.common.money import MAX_USD, ZERO, UsdField, usd_text
 from workspaces.models import User, Workspace
 
 MAX_CREDIT = Decimal(1_000_000)
@@ -146,7 +146,7 @@ def refund(
     amount = _amount(amount)
     workspace = original.workspace
     # Refunds of one wallet one after another, so that two of them can't both see the same remainder.
-    Wallet.objects.select_for_update().get(workspace=workspace, pk=original.wallet_id)
+    Wallet.objects.select_for_update(no_key=True).get(workspace=workspace, pk=original.wallet_id)
     known = BillingEvent.objects.filter(workspace=workspace, reference=reference).first()
     if known is None:
         if original.amount_usd >= 0:
@@ -226,7 +226,11 @@ def _post_once(
                     payment_transaction_id=payment_transaction_id,
                     invoice_id=invoice_id,
                 )
-        except IntegrityError:
+        except IntegrityError as error:
+            if "wallets_bounded" in str(error):
+                raise Unprocessable(
+                    f"A wallet's balance is {usd_text(MAX_USD)} USD at most.", code="balance_out_of_bounds"
+                ) from None
             # Somebody posted the same reference in the meantime; anything else is a real error.
             known = events.filter(reference=reference).first()
             if known is None:

@@ -6,6 +6,7 @@ a row of the token's own, locked after the hold and before the wallet. A call co
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -28,19 +29,35 @@ def period_start(period: str, *, at: datetime) -> date | None:
     return None
 
 
-def left(access_token: AccessToken | None, *, at: datetime) -> Decimal | None:
-    """What calls of the token may still reserve, in USD, never below zero; None when it has no limit."""
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """A token's limit and what is taken of it in the present period, in USD."""
+
+    limit: Decimal
+    spent: Decimal
+    held: Decimal
+    """Reserved by its calls under way."""
+
+    @property
+    def left(self) -> Decimal:
+        """What its calls may still reserve, never below zero."""
+        return max(self.limit - self.spent - self.held, ZERO)
+
+
+def allowance(access_token: AccessToken | None, *, at: datetime) -> Allowance | None:
+    """None when there is no limit. One query."""
     if access_token is None or access_token.spend_limit_usd is None:
         return None
     row = _row(access_token)
-    taken = ZERO if row is None else _spent(row, access_token, at=at) + row.held
-    return max(access_token.spend_limit_usd - taken, ZERO)
+    if row is None:
+        return Allowance(access_token.spend_limit_usd, ZERO, ZERO)
+    return Allowance(access_token.spend_limit_usd, _spent(row, access_token, at=at), row.held)
 
 
-def reserved(access_token: AccessToken) -> Decimal:
-    """What calls of the token under way reserve of its limit, in USD."""
-    row = _row(access_token)
-    return ZERO if row is None else row.held
+def left(access_token: AccessToken | None, *, at: datetime) -> Decimal | None:
+    """What calls of the token may still reserve, in USD, never below zero; None when it has no limit."""
+    found = allowance(access_token, at=at)
+    return None if found is None else found.left
 
 
 def spent(access_token: AccessToken, *, at: datetime) -> Decimal:

@@ -92,6 +92,7 @@ def _admit(
         raise Forbidden("A viewer can't send messages.")
     if not workspace.is_open:
         raise Forbidden("The workspace is suspended.", code="workspace_suspended")
+    first_ids = [new_id() for _ in ask.tool_results[:-1]]
     question_id, answer_id = new_id(), new_id()  # in the order in which they are read
     if idempotency_key:
         known = _remember(user, workspace, idempotency_key, ask, conversation, answer_id)
@@ -105,7 +106,27 @@ def _admit(
     wallet = ledger.wallet_of(workspace.pk)
     offer = _best_offer(asker, ask, conversation, question, wallet, now)
     with taking(offer):
+        Message.objects.bulk_create(_first_results(ask, offer=offer, question=question, ids=first_ids))
         return _take(offer, asker, ask, conversation, question, answer_id, wallet)
+
+
+def _first_results(ask: Ask, *, offer: Offer, question: Message, ids: list[uuid.UUID]) -> list[Message]:
+    """The results that come with the question, which is the last of them: they stand or fall with its answer."""
+    keeps_content = offer.terms.keeps_content
+    return [
+        Message(
+            id=message_id,
+            workspace_id=question.workspace_id,
+            conversation_id=question.conversation_id,
+            user_id=question.user_id,
+            role=Message.Role.TOOL,
+            content=result["content"] if keeps_content else "",
+            tool_call_id=result["tool_call_id"] if keeps_content else "",
+            call={"is_error": True} if result["is_error"] else {},
+            reply_to_id=question.pk,
+        )
+        for message_id, result in zip(ids, ask.tool_results[:-1], strict=True)
+    ]
 
 
 def _take(
@@ -160,6 +181,7 @@ def question_of(ask: Ask, *, asker: Asker, conversation: Conversation, question_
         content=ask.content,
         attachments=ask.attachments,
         tool_call_id=ask.tool_call_id,
+        call={"is_error": True} if ask.tool_results and ask.tool_results[-1]["is_error"] else {},
         metadata=ask.metadata,
     )
 

@@ -29,6 +29,9 @@ class Ask:
     response_schema: dict[str, Any] | None = None
     stop: list[str] | None = None
     tool_call_id: str = ""
+    tool_results: list[dict[str, Any]] = field(default_factory=list)
+    """``{"tool_call_id", "content", "is_error"}`` for every tool call of the last answer; the last of them is also
+    ``content`` and ``tool_call_id``, the question that is answered."""
     metadata: dict[str, Any] = field(default_factory=dict)
     """Noted on the question, for the client's own use."""
     turns: tuple[ChatMessage, ...] | None = None

@@ -13,9 +13,8 @@ from typing import Any
 from django.apps import apps
 from django.db import connection
 
-from conversations.metering import cost_of_call
+from conversations.metering import cost_of_call, due_of_call
 from conversations.models import UsageLog
-from conversations.pay import due_of
 from llm import pricing
 from llm.types import Usage
 from synapscale.common.models import TenantFK
@@ -238,12 +237,19 @@ _SQL: list[tuple[str, str, str]] = [
 ]
 
 
-def audit() -> list[Finding]:
-    """Check every invariant on one snapshot. Reads every workspace; changes nothing."""
+QUICK = frozenset({"held", "overdraft", "last_event", "hold_lease"})
+"""Those that look at wallets and open holds: as fast after years as on the first day."""
+
+
+def audit(*, is_quick: bool = False) -> list[Finding]:
+    """Check every invariant, or the ``QUICK`` ones, on one snapshot. Reads every workspace; changes nothing."""
     findings = []
     with fleet_wide(), _snapshot():
         for name, rule, sql in _SQL:
-            findings.append(_finding(name, rule, _rows(sql.format(grace=_grace()))))
+            if name in QUICK or not is_quick:
+                findings.append(_finding(name, rule, _rows(sql.format(grace=_grace()))))
+        if is_quick:
+            return findings
         findings.append(_finding("recomputed", "every cost is tokens times its frozen price", _wrong_costs()))
     return findings
 
@@ -287,7 +293,7 @@ def _wrong_costs() -> Iterator[str]:
             reasoning=log.reasoning_tokens,
         )
         cost = cost_of_call(prices[log.price_id], usage, at=log.priced_at, status=log.status)
-        due = due_of(cost, key_source=log.key_source, basis_points=log.markup_bps)
+        due = due_of_call(cost, status=log.status, key_source=log.key_source, basis_points=log.markup_bps)
         limit = log.hold.amount if log.hold else due
         # A hold of nothing is a call that is not charged.
         is_right = log.charged_usd == min(due, limit) if log.hold else ZERO <= log.charged_usd <= due

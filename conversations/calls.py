@@ -11,9 +11,11 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator
+import uuid
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, transaction
@@ -24,20 +26,26 @@ from conversations.admission import Admitted
 from conversations.fallbacks import FallBack
 from conversations.models import Message
 from conversations.outcomes import Outcome
-from conversations.settling import settle_spooled
+from conversations.settling import settle_from_spool, spool
 from conversations.tries import Piece, Try
 from llm.types import TextDelta
 from synapscale.common.db import in_db
 
 logger = logging.getLogger(__name__)
+ResultT = TypeVar("ResultT")
 _SETTLE_PATIENCE = timedelta(minutes=10)
 """How long a call tries to settle while the database is away; after that the spool keeps the outcome."""
 
 _running: set[asyncio.Task[Any]] = set()
+_under_way: set[Call] = set()
 
 
 class Unsettled(Exception):
     """The answer is complete and on disk, but the database has been away too long to store it now."""
+
+
+class NotMade(Unsettled):
+    """The database has been away since the call was admitted, so the provider was not called; the hold is the sweeper's."""
 
 
 class Call:
@@ -47,8 +55,8 @@ class Call:
         self.admitted = admitted
         self.streams = streams
         self._changed = asyncio.Event()
-        self._saved_bytes = 0
         self._try = self._next_try()
+        self._saved = self._try.progress
         self._is_stopped = False
         # A checkpoint and a change of models never overlap: the one renews the hold that the other gives up.
         self._hold_in_use = asyncio.Lock()
@@ -64,7 +72,9 @@ class Call:
         """Run in a task of the server's, kept until it ends."""
         self._task = asyncio.create_task(self._run(), name=f"call {self.answer.pk}")
         _running.add(self._task)
+        _under_way.add(self)
         self._task.add_done_callback(_running.discard)
+        self._task.add_done_callback(lambda _: _under_way.discard(self))
         self._task.add_done_callback(lambda _: self._changed.set())
 
     def stop(self) -> None:
@@ -132,9 +142,11 @@ class Call:
     async def _run(self) -> tuple[Message, Outcome]:
         try:
             await self._in_db_patiently(self._dispatch)
+        except Unsettled as error:
+            raise NotMade from error
         except holds.HoldGone:  # admitted, but its lease ran out before it could start
             outcome = self._try.taken_away()
-            return await self._in_db_patiently(self._settle, outcome), outcome
+            return await self._settle(outcome), outcome
         # A renewal that fails cancels the call: without its hold it may not go on.
         keeper = asyncio.create_task(self._keep_lease())
         self._maker = maker = asyncio.create_task(self._make())
@@ -145,12 +157,9 @@ class Call:
             if not maker.done():
                 maker.cancel()
                 await asyncio.wait({maker})
-            if not maker.cancelled():
-                outcome = maker.result()
-            else:
-                outcome = self._try.stopped() if self._is_stopped else self._try.taken_away()
+            outcome = self._outcome_of(maker)
             # The keeper goes on until the answer is settled: the lease must not run out while the database is away.
-            message = await self._in_db_patiently(self._settle, outcome)
+            message = await self._settle(outcome)
         except asyncio.CancelledError:
             maker.cancel()  # the server is going down for good; the checkpoint and the sweeper take over
             raise
@@ -159,11 +168,23 @@ class Call:
             await asyncio.wait({keeper})
         return message, outcome
 
+    def _outcome_of(self, maker: asyncio.Task[Outcome]) -> Outcome:
+        if maker.cancelled():
+            return self._try.stopped() if self._is_stopped else self._try.taken_away()
+        try:
+            return maker.result()
+        except Exception:  # a bug of ours: the customer's money must not stay held because of it
+            logger.exception("call %s broke off", self.answer.pk)
+            return self._try.given_up()
+
     async def _make(self) -> Outcome:
         """Call one model after another until one has answered or none is left."""
         while True:
             outcome = await self._try.run(has_another=bool(self.admitted.plan.fallbacks))
-            if not self._try.may_be_followed or not await self._fall_back(outcome):
+            try:
+                if not self._try.may_be_followed or not await self._fall_back(outcome):
+                    return outcome
+            except Unsettled:  # no database to admit another model; the outcome goes to the spool
                 return outcome
 
     async def _fall_back(self, outcome: Outcome) -> bool:
@@ -193,8 +214,8 @@ class Call:
             if following is not None:
                 logger.warning("call %s goes on with %s", self.answer.pk, following.plan.llm)
                 self.admitted = following
-                self._saved_bytes = 0
                 self._try = self._next_try()
+                self._saved = self._try.progress
         if cancelled is not None:
             raise cancelled
         return following is not None
@@ -203,14 +224,14 @@ class Call:
         return Try(self.admitted.request, self.admitted.credentials, streams=self.streams, on_piece=self._changed.set)
 
     async def _keep_lease(self) -> None:
-        """Checkpoint new text and renew the lease until cancelled. Returns when the hold is gone."""
+        """Checkpoint what is new and renew the lease until cancelled. Returns when the hold is gone."""
         renewed = time.monotonic()
         while True:
             await asyncio.sleep(settings.CHECKPOINT_SECONDS)
             is_due = time.monotonic() - renewed >= settings.HOLD_LEASE_SECONDS / 4
             try:
                 async with self._hold_in_use:
-                    has_news = self._try.arrived_bytes > self._saved_bytes
+                    has_news = self._try.progress != self._saved
                     if not has_news and not is_due:
                         continue
                     await in_db(self._checkpoint, has_news)
@@ -219,10 +240,13 @@ class Call:
             except (DatabaseError, InterfaceError) as error:
                 logger.warning("checkpoint of call %s failed: %s", self.answer.pk, type(error).__name__)
                 continue
+            except Exception:  # a bug of ours must not end a call that goes well
+                logger.exception("checkpoint of call %s failed", self.answer.pk)
+                continue
             renewed = time.monotonic()
 
     def _checkpoint(self, has_news: bool) -> None:
-        answer, arrived = self.answer, self._try.arrived_bytes
+        answer, progress = self.answer, self._try.progress
         assert answer.hold_id is not None
         state = self._try.so_far()
         with transaction.atomic(durable=True):
@@ -238,31 +262,36 @@ class Call:
                     updated_at=timezone.now(),
                 )
             holds.renew(workspace_id=answer.workspace_id, hold_id=answer.hold_id)
-        self._saved_bytes = arrived
+        self._saved = progress
 
     def _dispatch(self) -> None:
         assert self.answer.hold_id is not None
         holds.dispatch(workspace_id=self.answer.workspace_id, hold_id=self.answer.hold_id)
 
-    def _settle(self, outcome: Outcome) -> Message:
-        """Save how it ended. What is not to be kept is not even spooled; whoever asked gets to see it all the same."""
-        keeps_content = self.answer.call["terms"]["keeps_content"]
-        message = settle_spooled(
-            workspace_id=self.answer.workspace_id,
-            message_id=self.answer.pk,
-            outcome=outcome if keeps_content else outcome.storable().without_content(),
-        )
+    async def _settle(self, outcome: Outcome) -> Message:
+        """Put the outcome on disk, then into the database. What is not to be kept is not even spooled; whoever asked gets
+        to see it all the same.
+        """
+        keeps_content, outcome = self.answer.call["terms"]["keeps_content"], outcome.storable()
+        what: dict[str, Any] = {
+            "workspace_id": self.answer.workspace_id,
+            "message_id": self.answer.pk,
+            "outcome": outcome if keeps_content else outcome.without_content(),
+        }
+        # Not on a database thread: while the database is away all of those wait for it, and the answer must not.
+        await asyncio.to_thread(partial(spool, **what))
+        message = await self._in_db_patiently(partial(settle_from_spool, **what, was_shown=self.streams))
         if not keeps_content:
             message.content = outcome.content
             message.tool_calls = outcome.as_json()["tool_calls"]
         return message
 
-    async def _in_db_patiently(self, job: Any, *args: Any) -> Any:
+    async def _in_db_patiently(self, job: Callable[[], ResultT]) -> ResultT:
         """Run ``job`` until the database takes it: an answer that was produced is not given up for a restart."""
         deadline, wait = time.monotonic() + _SETTLE_PATIENCE.total_seconds(), 0.1
         while True:
             try:
-                return await in_db(job, *args)
+                return await in_db(job)
             except (OperationalError, InterfaceError) as error:
                 if time.monotonic() > deadline:
                     raise Unsettled from error
@@ -274,6 +303,11 @@ class Call:
 def running() -> int:
     """How many calls this process has under way."""
     return len(_running)
+
+
+def running_holds() -> set[uuid.UUID]:
+    """The holds of the calls that this process has under way; from any thread."""
+    return {hold for call in tuple(_under_way) if (hold := call.answer.hold_id) is not None}
 
 
 async def drain(*, seconds: float) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
+from django.db.models import Q
 
 from conversations.asks import Ask
 from conversations.models import Agent, Conversation
@@ -67,7 +69,7 @@ def choose(
     agent = conversation.agent or _default_agent(workspace)
     if agent is not None and not agent.is_active and not ask.is_one_shot:
         raise Unprocessable("The agent of this conversation is no longer active.", code="agent_inactive")
-    llm = _llm(ask, agent, workspace)
+    llm = _llm(ask, agent, workspace, access_token)
     layers = _layers(ask, conversation, agent)
 
     def setting(name: str, default: Any = None) -> Any:
@@ -75,14 +77,11 @@ def choose(
 
     temperature = setting("temperature")
     instructions = (agent.system_prompt if agent else "", conversation.context)
-    limits = [setting("max_tokens", settings.DEFAULT_MAX_TOKENS)]
-    if workspace.max_tokens_cap:
-        limits.append(workspace.max_tokens_cap)
     names = (agent.fallback_llms if agent and agent.is_active else []) or workspace.fallback_models
     plan = Plan(
         llm=llm,
         system=ask.system if ask.is_one_shot else "\n\n".join(part for part in instructions if part),
-        wanted_tokens=min(limits),
+        wanted_tokens=capped(setting("max_tokens"), workspace=workspace),
         temperature=None if temperature is None else Decimal(str(temperature)),
         tools=setting("tools", []),
         tool_choice=setting("tool_choice", ""),
@@ -95,6 +94,12 @@ def choose(
     check_capabilities(plan, ask)
     _check_tool_choice(plan)
     return plan
+
+
+def capped(max_tokens: int | None, *, workspace: Workspace) -> int:
+    """The length of an answer that is asked for, within the workspace's cap."""
+    wanted = settings.DEFAULT_MAX_TOKENS if max_tokens is None else max_tokens
+    return min(wanted, workspace.max_tokens_cap or wanted)
 
 
 def switched(plan: Plan, *, name: str, ask: Ask, workspace: Workspace, access_token: AccessToken | None = None) -> Plan:
@@ -119,6 +124,31 @@ def find_llm(name: str) -> LLM | None:
         return llms.filter(provider=provider, name=model).first()
 
 
+def find_llm_of(provider: str, name: str) -> LLM | None:
+    """``find_llm`` where the provider is known already: the model's name alone will do."""
+    llm = find_llm(name)
+    if llm is None or llm.provider != provider:
+        return find_llm(f"{provider}/{name}") or llm
+    return llm
+
+
+def find_llms(names: Iterable[str]) -> dict[str, LLM | None]:
+    """``find_llm`` of each of ``names``. One query."""
+    wanted, keys = Q(pk__in=[]), {}
+    for name in names:
+        try:
+            key = uuid.UUID(name)
+            wanted |= Q(pk=key)
+            keys[name] = str(key)
+        except ValueError:
+            provider, _, model = name.partition("/")
+            wanted |= Q(provider=provider, name=model)
+            keys[name] = name
+    llms = list(LLM.objects.select_related("connection").filter(wanted))
+    found = {key: llm for llm in llms for key in (str(llm.pk), str(llm))}
+    return {name: found.get(key) for name, key in keys.items()}
+
+
 def _default_agent(workspace: Workspace) -> Agent | None:
     return (
         Agent.objects.select_related("llm__connection")
@@ -127,9 +157,11 @@ def _default_agent(workspace: Workspace) -> Agent | None:
     )
 
 
-def _llm(ask: Ask, agent: Agent | None, workspace: Workspace) -> LLM:
+def _llm(ask: Ask, agent: Agent | None, workspace: Workspace, access_token: AccessToken | None) -> LLM:
     if ask.llm:
         llm = find_llm(ask.llm)
+    elif ask.provider:
+        return _llm_of(ask.provider, agent, workspace, access_token)
     elif agent is not None:
         llm = agent.llm
     elif workspace.default_model:
@@ -143,6 +175,25 @@ def _llm(ask: Ask, agent: Agent | None, workspace: Workspace) -> LLM:
     if llm is None:
         name = ask.llm or workspace.default_model
         raise Unprocessable(f"There is no model “{name}”.", code="unknown_model", details={"llm": ["Unknown model."]})
+    return llm
+
+
+def _llm_of(provider: str, agent: Agent | None, workspace: Workspace, access_token: AccessToken | None) -> LLM:
+    """The default, of the agents or else of the workspace, that is one of ``provider``; without one the cheapest of it
+    that may be called here.
+    """
+    if agent is not None and agent.llm.provider == provider:
+        return agent.llm
+    if workspace.default_model and (default := find_llm(workspace.default_model)) and default.provider == provider:
+        return default
+    allowed = LLM.objects.callable_in(workspace, access_token=access_token).select_related("connection")
+    llm = allowed.cheapest(provider=provider)
+    if llm is None:
+        raise Unprocessable(
+            f"No model of {provider} that may be called here has a price.",
+            code="no_model",
+            details={"llm": ["Name a model."]},
+        )
     return llm
 
 
@@ -180,7 +231,7 @@ def check_capabilities(plan: Plan, ask: Ask) -> None:
     has_tools = bool(plan.tools) or ask.role == "tool" or any(turn.tool_calls for turn in turns)
     is_structured = plan.response_schema is not None
     wanted = (
-        ("attachments", has_images, plan.llm.supports_vision, "images"),
+        ("attachments", has_images, plan.llm.takes_images, "images"),
         ("tools", has_tools, plan.llm.supports_function_calling, "tools"),
         ("response_schema", is_structured, plan.llm.supports_structured_output, "structured output"),
         ("stream", ask.stream, plan.llm.supports_streaming, "streaming"),

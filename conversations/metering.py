@@ -28,6 +28,9 @@ from synapscale.common.models import new_id
 from synapscale.common.money import ZERO, usd
 from workspaces import ratelimits
 
+_FAILED = frozenset({UsageLog.Status.ERROR, UsageLog.Status.LOST})
+"""How calls end that have nothing to show."""
+
 
 def meter_message(message: Message) -> UsageLog | None:
     """Write the usage, charge and statistics of a final assistant message; None if there is nothing to meter.
@@ -136,7 +139,7 @@ def _meter(message: Message, outcome: Outcome, *, is_last: bool) -> Payment:
         is_estimate=bill.is_estimate,
         provider_request_id=outcome.provider_request_id,
     )
-    _count(message, usage, charged, now, is_last=is_last)
+    _count(message, usage, charged, now, messages=_messages(message, terms) if is_last else 0)
     if terms.rate_tokens:
         # What was taken stays taken for the attempt that follows.
         taken = terms.rate_tokens if is_last else 0
@@ -182,30 +185,37 @@ def bill_of(message: Message, outcome: Outcome) -> Bill:
     status = _status(outcome)
     usage, is_estimate = usage_of(outcome, terms)
     cost = cost_of_call(price.table, usage, at=priced_at, status=status)
-    due = due_of(cost, key_source=terms.key_source, basis_points=terms.markup_bps) if terms.is_charged else ZERO
+    due = ZERO
+    if terms.is_charged:
+        due = due_of_call(cost, status=status, key_source=terms.key_source, basis_points=terms.markup_bps)
     return Bill(terms, price, priced_at, status, usage, is_estimate, cost, due)
 
 
 def cost_of_call(table: pricing.PriceTable, usage: Usage, *, at: datetime, status: str) -> Decimal:
     """The exact cost in USD. A call that failed without using a token costs no fee per request either."""
-    if usage.total == 0 and status in {UsageLog.Status.ERROR, UsageLog.Status.LOST}:
+    if usage.total == 0 and status in _FAILED:
         return ZERO
     return pricing.cost_of(table, usage, at=at)
+
+
+def due_of_call(cost: Decimal, *, status: str, key_source: str, basis_points: int) -> Decimal:
+    """What a charged call that costs ``cost`` comes to, in USD. One that failed with nothing to show is free, whatever
+    the provider bills for it: that is the house's.
+    """
+    return ZERO if status in _FAILED else due_of(cost, key_source=key_source, basis_points=basis_points)
 
 
 def usage_of(outcome: Outcome, terms: CallTerms) -> tuple[Usage, bool]:
     """The tokens of a call, and whether they are an estimate.
 
     What the provider reported counts. A call that broke off is estimated from what arrived, about four bytes a token, on
-    top of what the provider had reported until then; one that produced nothing used nothing, unless it was its client
-    who stopped it after the provider had reported the prompt.
+    top of what the provider had reported until then; one of which nothing arrived, not even that, used nothing.
     """
     if outcome.usage is not None:
         return outcome.usage, False
     seen = outcome.seen_usage
-    is_stopped = outcome.is_stopped and seen is not None
-    has_come = outcome.size > 0 or outcome.thought_size > 0
-    if not has_come and outcome.status != Message.Status.SENT and not is_stopped:
+    has_come = outcome.size > 0 or outcome.thought_size > 0 or seen is not None
+    if not has_come and outcome.status != Message.Status.SENT:
         return Usage(), False
     output, reasoning = pricing.tokens_of_bytes(outcome.size), pricing.tokens_of_bytes(outcome.thought_size)
     if seen is None:
@@ -291,10 +301,13 @@ def _status(outcome: Outcome) -> str:
     }[Message.Status(outcome.status)]
 
 
-def _count(message: Message, usage: Usage, charged: Decimal, now: datetime, *, is_last: bool) -> None:
-    """Conversation statistics: the question (where there is one) and the answer are counted together, here, with the
-    attempt that ends it."""
-    messages = (2 if message.reply_to_id else 1) if is_last else 0
+def _messages(message: Message, terms: CallTerms) -> int:
+    """The answer, and what was asked (where something was): counted together, with the attempt that ends it."""
+    return 1 + (terms.questions if message.reply_to_id else 0)
+
+
+def _count(message: Message, usage: Usage, charged: Decimal, now: datetime, *, messages: int) -> None:
+    """Conversation statistics."""
     key = {
         "workspace_id": message.workspace_id,
         "conversation_id": message.conversation_id,

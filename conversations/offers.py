@@ -20,7 +20,7 @@ from conversations.pay import cost_affordable, due_of
 from llm import pricing
 from llm.errors import ProviderNotConfigured
 from llm.keys import credentials_for
-from llm.models import LLMPrice
+from llm.models import LLM, LLMPrice
 from llm.types import CallRequest, ChatMessage, Credentials
 from synapscale.common.errors import InsufficientBalance, Unprocessable
 from synapscale.common.money import ZERO, usd_text
@@ -86,9 +86,9 @@ def make_offer(
     basis_points = policy.basis_points(credentials.source, wallet=wallet) if is_charged else 0
     amount = ZERO
     if is_charged:
-        max_tokens, amount = _afford(
+        max_tokens, amount = afford(
             wallet,
-            asker.access_token,
+            spending.allowance(asker.access_token, at=now),
             price,
             request,
             plan,
@@ -106,6 +106,7 @@ def make_offer(
         model_settings=plan.as_settings(max_tokens=request.max_tokens, names_tools=keeps_content),
         keeps_content=keeps_content,
         access_token=str(asker.access_token.pk) if asker.access_token else "",
+        questions=max(len(ask.tool_results), 1),
     )
     return Offer(plan, request, credentials, price, now, amount, terms)
 
@@ -128,33 +129,65 @@ def prompt_of(plan: Plan, ask: Ask, *, turns: tuple[ChatMessage, ...] = ()) -> C
     )
 
 
+def room(request: CallRequest, *, llm: LLM) -> int:
+    """How many tokens the prompt leaves of the context window, by an estimate; below one, it does not fit."""
+    return llm.context_window - prompts.estimated_tokens(request, llm=llm)
+
+
 def _request(plan: Plan, ask: Ask, conversation: Conversation, question: Message) -> CallRequest:
-    llm, turn = plan.llm, prompts.as_turn(question)
-    request = prompt_of(plan, ask, turns=(turn,))
-    room = llm.context_window - prompts.estimated_tokens(request, llm=llm)
-    if room < 1:
-        raise Unprocessable("The message is longer than the model's context window.", code="context_length_exceeded")
-    max_tokens = min(plan.max_tokens, room)
+    llm, asked = plan.llm, _asked(ask, question)
+    request = prompt_of(plan, ask, turns=asked)
+    left = room(request, llm=llm)
+    if left < 1:
+        raise _too_long()
+    max_tokens = min(plan.max_tokens, left)
     if ask.is_one_shot:
         return replace(request, max_tokens=max_tokens)
     earlier = prompts.history(conversation, llm)
-    if question.role == Message.Role.TOOL and not _answers_a_call(question, earlier):
+    is_of_tools = question.role == Message.Role.TOOL
+    if is_of_tools:
+        _check_results(asked, earlier)
+    earlier = prompts.paired((*earlier, *asked))[: -len(asked)]
+    kept = prompts.fitting(earlier, room=left - max_tokens, llm=llm)
+    if is_of_tools and not kept:
+        raise _too_long()  # without the calls that they answer the results mean nothing
+    return replace(request, messages=(*kept, *asked), max_tokens=max_tokens)
+
+
+def _asked(ask: Ask, question: Message) -> tuple[ChatMessage, ...]:
+    if not ask.tool_results:
+        return (prompts.as_turn(question),)
+    return tuple(
+        ChatMessage("tool", result["content"], tool_call_id=result["tool_call_id"], is_error=result["is_error"])
+        for result in ask.tool_results
+    )
+
+
+def _too_long() -> Unprocessable:
+    return Unprocessable("The message is longer than the model's context window.", code="context_length_exceeded")
+
+
+def _check_results(asked: tuple[ChatMessage, ...], earlier: list[ChatMessage]) -> None:
+    """Whether the results are those of all tool calls of the last answer: no vendor takes a part of them."""
+    calls = [call.id for call in earlier[-1].tool_calls] if earlier else []
+    given = [turn.tool_call_id for turn in asked]
+    if unknown := [call_id for call_id in given if call_id not in calls]:
         raise Unprocessable(
-            "No tool call of this conversation has this id.",
+            f"The last answer made no tool call “{unknown[0]}”.",
             code="unknown_tool_call",
-            details={"tool_call_id": [question.tool_call_id]},
+            details={"tool_call_id": unknown},
         )
-    kept = prompts.fitting(earlier, room=room - max_tokens, llm=llm)
-    return replace(request, messages=(*kept, turn), max_tokens=max_tokens)
+    if missing := [call_id for call_id in calls if call_id not in given]:
+        raise Unprocessable(
+            "The last answer made more tool calls: give the results of all of them at once, in “tool_results”.",
+            code="missing_tool_results",
+            details={"tool_results": missing},
+        )
 
 
-def _answers_a_call(question: Message, earlier: list[ChatMessage]) -> bool:
-    return any(call.id == question.tool_call_id for turn in earlier for call in turn.tool_calls)
-
-
-def _afford(
+def afford(
     wallet: Wallet,
-    access_token: AccessToken | None,
+    allowance: spending.Allowance | None,
     price: LLMPrice,
     request: CallRequest,
     plan: Plan,
@@ -163,7 +196,8 @@ def _afford(
 ) -> tuple[int, Decimal]:
     """How long the answer may get and what to reserve for it: the money decides the length, down to a floor.
 
-    Money is what the wallet has, or what the token's limit leaves of it.
+    Money is what the wallet has, or what the token's limit leaves of it. Raises InsufficientBalance below the floor;
+    ``needed`` in its details is the worst case of the whole length.
     """
     table, input_tokens = price.table, prompts.worst_case_tokens(request, llm=plan.llm)
 
@@ -175,9 +209,8 @@ def _afford(
         budget = cost_affordable(max(money, ZERO), **charge)
         return pricing.affordable_output_tokens(table, budget=budget, input_tokens=input_tokens, at=now)
 
-    left = spending.left(access_token, at=now)
-    is_limited = left is not None and left < wallet.available
-    available = left if is_limited and left is not None else wallet.available
+    limit = allowance if allowance is not None and allowance.left < wallet.available else None
+    available = wallet.available if limit is None else limit.left
     needed = worst(request.max_tokens)
     if needed <= available:
         return request.max_tokens, needed
@@ -186,10 +219,9 @@ def _afford(
     if tokens >= floor:
         return tokens, worst(tokens)
     # Would it do once the calls under way are settled? Then it is worth another try, soon.
-    if is_limited and access_token is not None and access_token.spend_limit_usd is not None:
+    if limit is not None:
         message, code, reason = _LIMIT_REACHED, "spend_limit_exceeded", "spend_limit"
-        held = spending.reserved(access_token)
-        at_best = access_token.spend_limit_usd - spending.spent(access_token, at=now)
+        held, at_best = limit.held, limit.limit - limit.spent
     else:
         message, code, reason = _NO_BALANCE, "insufficient_balance", "balance"
         held, at_best = wallet.held, wallet.available + wallet.held

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+import json
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, TypeVar
 
+from conversations.models import Message
 from llm.types import Thinking, ToolCall, Usage
+
+PartT = TypeVar("PartT", ToolCall, Thinking)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,23 +77,37 @@ class Outcome:
 
     def storable(self) -> Outcome:
         """The same, without what no column takes: NUL and lone surrogates (a provider may send them escaped in JSON),
-        and text beyond its column's length.
+        and text beyond its column's length. Never raises: an SDK may hand over an object, or nothing, for a text.
         """
-        calls = tuple(
-            ToolCall(**{name: _clean(text) for name, text in asdict(call).items()}) for call in self.tool_calls
-        )
         return replace(
             self,
             content=_clean(self.content),
-            tool_calls=calls,
-            thinking=tuple(
-                Thinking(**{name: _clean(text) for name, text in asdict(block).items()}) for block in self.thinking
-            ),
+            tool_calls=tuple(_cleaned(call) for call in self.tool_calls or () if isinstance(call, ToolCall)),
+            thinking=tuple(_cleaned(block) for block in self.thinking or () if isinstance(block, Thinking)),
             stop_sequence=_clean(self.stop_sequence),
             finish_reason=_clean(self.finish_reason)[:20],
             error_code=_clean(self.error_code)[:60],
             error_message=_clean(self.error_message)[:500],
             provider_request_id=_clean(self.provider_request_id)[:200],
+        )
+
+    def unstored(self, *, was_shown: bool) -> Outcome:
+        """What is left of an outcome that could not be stored as it is: what it used, and that it could not.
+
+        ``was_shown``: its client has seen what was written.
+        """
+        is_partial = was_shown and (self.size > 0 or self.thought_size > 0)
+        return Outcome(
+            status=Message.Status.INTERRUPTED if is_partial else Message.Status.ERROR,
+            usage=self.usage,
+            seen_usage=self.seen_usage,
+            error_code="not_stored",
+            error_message="The answer could not be stored.",
+            latency_ms=self.latency_ms,
+            time_to_first_token_ms=self.time_to_first_token_ms,
+            http_status=500,
+            written_bytes=self.size,
+            thought_bytes=self.thought_size,
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -115,7 +133,19 @@ def _bytes(text: str) -> int:
     return len(text.encode(errors="replace"))
 
 
-def _clean(text: str) -> str:
+def _cleaned(part: PartT) -> PartT:
+    texts = {part_field.name: _clean(getattr(part, part_field.name)) for part_field in fields(part)}
+    return replace(part, **texts)
+
+
+def _clean(text: Any) -> str:
+    if text is None:
+        return ""
+    if not isinstance(text, str):
+        try:
+            text = json.dumps(text, default=str, skipkeys=True)
+        except (ValueError, RecursionError):  # one that contains itself
+            text = repr(text)
     return text.replace("\x00", "").encode("utf-8", "replace").decode()
 
 
@@ -136,3 +166,5 @@ class CallTerms:
     """The id of the token that the call was made with."""
     rate_tokens: int = 0
     """What was taken from the rate limits of tokens for it, before it was known."""
+    questions: int = 1
+    """How many messages were asked with it: more than one where several tools returned their results."""

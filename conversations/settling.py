@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from django.conf import settings
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 
-from billing import ledger
+from billing import holds, ledger
 from billing.models import Hold, HoldIncident
 from conversations.metering import bill_of, usage_of
 from conversations.models import Message
@@ -77,18 +77,50 @@ def _note_if_late(message: Message, outcome: Outcome) -> None:
         )
 
 
-def settle_spooled(*, workspace_id: uuid.UUID, message_id: uuid.UUID, outcome: Outcome) -> Message:
-    """``settle``, with the outcome on disk until it is in the database: a crash in between loses nothing."""
-    outcome = outcome.storable()
-    path = _spool_path(message_id)
-    body = {"workspace": str(workspace_id), "message": str(message_id), "outcome": outcome.as_json()}
+def settle_spooled(
+    *, workspace_id: uuid.UUID, message_id: uuid.UUID, outcome: Outcome, was_shown: bool = False
+) -> Message:
+    """``settle``, with the outcome on disk until it is in the database: a crash in between loses nothing.
+
+    ``was_shown``: the client has seen what was written, even if it can't be stored.
+    """
+    spool(workspace_id=workspace_id, message_id=message_id, outcome=outcome)
+    return settle_from_spool(workspace_id=workspace_id, message_id=message_id, outcome=outcome, was_shown=was_shown)
+
+
+def spool(*, workspace_id: uuid.UUID, message_id: uuid.UUID, outcome: Outcome) -> None:
+    """Put an outcome on disk. Blocking, some milliseconds; needs no database."""
+    body = {"workspace": str(workspace_id), "message": str(message_id), "outcome": outcome.storable().as_json()}
     try:
-        _write(path, json.dumps(body, ensure_ascii=False))
+        _write(_spool_path(message_id), json.dumps(body, ensure_ascii=False))
     except OSError as error:  # a full disk must not keep the answer out of the database
         logger.error("the spool can't be written: %s", error.strerror)
-    message = settle(workspace_id=workspace_id, message_id=message_id, outcome=outcome)
+
+
+def settle_from_spool(
+    *, workspace_id: uuid.UUID, message_id: uuid.UUID, outcome: Outcome, was_shown: bool = False
+) -> Message:
+    """``settle`` what lies in the spool already, and clear it away."""
+    path = _spool_path(message_id)
+    message = _settle_somehow(path, workspace_id, message_id, outcome.storable(), was_shown=was_shown)
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         path.unlink()
+    return message
+
+
+def _settle_somehow(
+    path: Path, workspace_id: uuid.UUID, message_id: uuid.UUID, outcome: Outcome, *, was_shown: bool
+) -> Message:
+    """``settle``; where the database refuses the outcome for good, what it used at least, and the file is kept."""
+    try:
+        return settle(workspace_id=workspace_id, message_id=message_id, outcome=outcome)
+    except (OperationalError, InterfaceError, Message.DoesNotExist, holds.HoldGone):
+        raise
+    except Exception:  # a bug of ours: its money must not stay held, nor what the provider reported be forgotten
+        logger.exception("the outcome of message %s can't be stored", message_id)
+    less = outcome.unstored(was_shown=was_shown)
+    message = settle(workspace_id=workspace_id, message_id=message_id, outcome=less)
+    _set_aside(path)
     return message
 
 
@@ -100,14 +132,18 @@ def replay_spool() -> int:
         try:
             body = json.loads(path.read_text(encoding="utf-8"))
             workspace_id, message_id = uuid.UUID(body["workspace"]), uuid.UUID(body["message"])
-            settle(workspace_id=workspace_id, message_id=message_id, outcome=Outcome.from_json(body["outcome"]))
+            outcome = Outcome.from_json(body["outcome"])
         except FileNotFoundError:  # its own process settled it just now
             continue
-        except (ValueError, KeyError, TypeError, AttributeError, Message.DoesNotExist) as error:  # not one of ours
-            # Kept for a person to look at, out of the way of the next replay.
+        except (ValueError, KeyError, TypeError, AttributeError) as error:  # not one of ours
             logger.error("spool file %s can't be settled: %s", path.name, type(error).__name__)
-            with contextlib.suppress(FileNotFoundError):  # another process set it aside just now
-                path.rename(path.with_suffix(".unreadable"))
+            _set_aside(path)
+            continue
+        try:
+            _settle_somehow(path, workspace_id, message_id, outcome, was_shown=False)
+        except Message.DoesNotExist:  # not one of ours
+            logger.error("spool file %s can't be settled: there is no such message", path.name)
+            _set_aside(path)
             continue
         except Exception:  # one bad outcome must not keep the others from being settled
             logger.exception("spool file %s not settled, will try again", path.name)
@@ -115,6 +151,12 @@ def replay_spool() -> int:
         path.unlink(missing_ok=True)
         count += 1
     return count
+
+
+def _set_aside(path: Path) -> None:
+    """Keep a file for a person to look at, out of the way of the next replay."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # another process was faster
+        path.rename(path.with_suffix(".unreadable"))
 
 
 def _spool_path(message_id: uuid.UUID) -> Path:
@@ -134,7 +176,8 @@ def _forget_drafts() -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write and flush to disk, then rename: a reader sees the whole file or none. Only its owner may read it."""
+    """Write and flush to disk, then rename, and flush that: a reader sees the whole file or none, and a machine that
+    loses its power has it still. Only its owner may read it."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = path.with_suffix(f".{os.getpid()}.draft")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -143,3 +186,8 @@ def _write(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     draft.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

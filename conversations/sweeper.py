@@ -7,15 +7,19 @@ number of times.
 from __future__ import annotations
 
 import logging
+import math
+import time
 import uuid
 from dataclasses import dataclass
 
-from django.db import transaction
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
 from billing import holds, spending
 from billing.models import Hold
+from conversations import calls
 from conversations.metering import meter_message
 from conversations.models import Message
 from conversations.outcomes import Outcome
@@ -27,6 +31,8 @@ from synapscale.common.tenancy import fleet_wide
 
 logger = logging.getLogger(__name__)
 _BATCH = 100
+_GRACE_SECONDS = 30
+"""What servers are given beyond a lease to find the database again."""
 
 
 @dataclass(slots=True)
@@ -53,7 +59,7 @@ def sweep(*, ignores_leases: bool = False) -> SweepReport:
     Answers that lie complete in the spool are settled first. Goes workspace by workspace, one short transaction a call.
     """
     report = SweepReport(replayed=replay_spool())
-    is_due = Q(state=Hold.State.HELD) if ignores_leases else holds.abandoned()
+    is_due = Q(state=Hold.State.HELD) if ignores_leases else _abandoned()
     for workspace_id in _workspaces_with_work(is_due):
         due = Hold.objects.filter(is_due, workspace_id=workspace_id).order_by("id")
         batch = list(due[:_BATCH])
@@ -63,6 +69,41 @@ def sweep(*, ignores_leases: bool = False) -> SweepReport:
             # Past this batch, whatever became of it: calls that can't be finished must not stand before the others.
             batch = list(due.filter(pk__gt=batch[-1].pk)[:_BATCH])
     return report
+
+
+def _abandoned() -> Q:
+    try:
+        return holds.abandoned(running=calls.running_holds(), judges_others=_has_been_there_for_long())
+    except (OperationalError, InterfaceError):
+        _OUTAGE.last_seen = time.monotonic()
+        raise
+
+
+@dataclass(slots=True)
+class _Outage:
+    last_seen: float = -math.inf
+    """When this process last found the database away, on the monotonic clock."""
+
+
+_OUTAGE = _Outage()
+
+
+def _has_been_there_for_long() -> bool:
+    """Whether the database has been there for as long as servers need to renew the leases of their calls.
+
+    After an outage all of them have run out, and whoever sweeps first would end the others' calls.
+    """
+    long = settings.HOLD_LEASE_SECONDS + _GRACE_SECONDS
+    return time.monotonic() - _OUTAGE.last_seen >= long and _database_age() >= long
+
+
+def _database_age() -> float:
+    """For how many seconds the database has been running. SQLite runs in the process itself, and is never away."""
+    if connection.vendor != "postgresql":
+        return math.inf
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())")
+        return float(cursor.fetchone()[0])
 
 
 def _workspaces_with_work(is_due: Q) -> list[uuid.UUID]:

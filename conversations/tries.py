@@ -70,8 +70,14 @@ class Try:
         """Whether it failed in a way that another model may not, with nothing to show for it."""
         self._on_piece = on_piece
         self._seen_usage: Usage | None = None
+        self._reported_usage: Usage | None = None
         self._started = time.monotonic()
         self._first_token_ms: int | None = None
+
+    @property
+    def progress(self) -> tuple[int, Usage | None]:
+        """Changes whenever there is something new to save: text, thinking, or usage alone."""
+        return self.arrived_bytes, self._seen_usage
 
     async def run(self, *, has_another: bool) -> Outcome:
         """Call the provider; every way it can end is an Outcome."""
@@ -80,6 +86,7 @@ class Try:
         try:
             if not self.streams:
                 result = await client.complete(self.request, self.credentials, patience=patience)
+                self._reported_usage = result.usage
                 self._take(TextDelta(result.text))
                 return self._finished(result)
             events = client.stream(self.request, self.credentials, patience=patience)
@@ -88,6 +95,7 @@ class Try:
                     if isinstance(event, UsageSeen):
                         self._seen_usage = event.usage
                     elif isinstance(event, CallResult):
+                        self._reported_usage = event.usage
                         return self._finished(event)
                     else:
                         self._take(event)
@@ -97,7 +105,8 @@ class Try:
         except Exception as error:
             # A bug of ours in an adapter: the customer's money must not stay held because of it.
             logger.exception("a call to %s failed unexpectedly", self.credentials.provider)
-            return self._failed(ProviderError(provider=self.credentials.provider), detail=type(error).__name__)
+            outcome = self._failed(ProviderError(provider=self.credentials.provider), detail=type(error).__name__)
+            return replace(outcome, usage=self._reported_usage)
 
     def so_far(self) -> SoFar:
         pieces = list(self.pieces)
@@ -111,10 +120,12 @@ class Try:
         )
 
     def stopped(self) -> Outcome:
-        """The end of a call whose client went away."""
+        """The end of a call whose client went away. Its prompt is owed as soon as the provider has reported it."""
         CIRCUITS.release(self.credentials)
+        outcome = self._broken_off()
         return replace(
-            self._broken_off(),
+            outcome,
+            status=outcome.status if outcome.seen_usage is None else Message.Status.INTERRUPTED,
             error_code="client_disconnected",
             error_message="The client went away before the answer was complete.",
             http_status=499,
@@ -129,6 +140,17 @@ class Try:
             error_code="interrupted",
             error_message="The call lost its reservation.",
             http_status=503,
+        )
+
+    def given_up(self) -> Outcome:
+        """Something of ours broke while the call was under way."""
+        CIRCUITS.release(self.credentials)
+        return replace(
+            self._broken_off(),
+            usage=self._reported_usage,
+            error_code="internal_error",
+            error_message="Something went wrong on our side.",
+            http_status=500,
         )
 
     def _take(self, piece: Piece) -> None:
@@ -173,7 +195,7 @@ class Try:
             status_code=error.status_code,
             provider_request_id=error.provider_request_id,
             http_status=self._http_status(error),
-            retry_after=None if error.retry_after is None else math.ceil(error.retry_after),
+            retry_after=_whole_seconds(error.retry_after),
         )
 
     def _broken_off(self) -> Outcome:
@@ -209,6 +231,11 @@ def whose_key(credentials: Credentials) -> str:
         case "workspace":
             return f"the workspace's key{ending}"
     return "the house's key"
+
+
+def _whole_seconds(seconds: float | None) -> int | None:
+    """None for what no clock can wait for."""
+    return math.ceil(seconds) if seconds is not None and math.isfinite(seconds) else None
 
 
 def _is_empty(piece: Piece) -> bool:

@@ -58,6 +58,11 @@ _IMAGE_TOKENS: dict[str, Callable[[int, int], int]] = {
 }
 
 
+def knows(provider: str) -> bool:
+    """Whether the provider publishes a formula, so that its models can be sent images."""
+    return provider in _IMAGE_TOKENS
+
+
 def image_tokens(provider: str, width: int, height: int) -> int:
     """The most input tokens one image of ``width`` x ``height`` pixels can take at any model of ``provider``.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
@@ -12,7 +13,7 @@ from django.db import models, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from llm import pricing
+from llm import images, pricing
 from llm.types import Usage
 from synapscale.common.models import BaseModel
 from synapscale.common.money import RateField, UsdField
@@ -59,18 +60,19 @@ class LLMQuerySet(models.QuerySet["LLM"]):
         known = {f"{provider}/{name}" for provider, name in self.values_list("provider", "name")}
         return [name for name in names if name not in known]
 
-    def cheapest(self) -> LLM | None:
-        """The active LLM, the demo aside, with the lowest input plus output base rate now; ties go by name. One query.
+    def cheapest(self, *, provider: str = "") -> LLM | None:
+        """The active LLM, of ``provider`` or else of any but the demo, with the lowest input plus output base rate now;
+        ties go by name. One query.
 
         None when no active LLM has a price. Base rates: what a short prompt costs outside any daily window.
         """
+        candidates = self.filter(provider=provider) if provider else self.exclude(provider=ProviderName.DEMO)
         current = LLMPrice.objects.filter(llm=models.OuterRef("pk")).valid_at(timezone.now())
         total = models.ExpressionWrapper(
             F("input_usd_per_mtok") + F("output_usd_per_mtok"), output_field=models.BigIntegerField()
         )
         return (
-            self.active()
-            .exclude(provider=ProviderName.DEMO)
+            candidates.active()
             .annotate(base_rate=models.Subquery(current.annotate(total=total).values("total")[:1]))
             .filter(base_rate__isnull=False)
             .order_by("base_rate", "name", "provider")
@@ -158,6 +160,11 @@ class LLM(BaseModel):
     def __str__(self) -> str:
         return f"{self.provider}/{self.name}"
 
+    def clean(self) -> None:
+        super().clean()
+        if self.supports_vision and not images.knows(self.provider):
+            raise ValidationError({"supports_vision": "What an image costs at this provider is not known."})
+
     def natural_key(self) -> tuple[str, str]:
         return (self.provider, self.name)
 
@@ -165,6 +172,11 @@ class LLM(BaseModel):
     def upstream_name(self) -> str:
         """The model's id as its host knows it."""
         return self.name.partition("/")[2] if self.connection_id else self.name
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether it may be sent images: it sees them, and what one of them costs is known."""
+        return self.supports_vision and images.knows(self.provider)
 
     def price_at(self, at: datetime) -> LLMPrice:
         """The price valid at ``at`` (aware). Raises ``pricing.NoPrice`` when there is none."""
@@ -188,6 +200,11 @@ class LLMPriceQuerySet(models.QuerySet["LLMPrice"]):
         return self.filter(Q(effective_to=None) | Q(effective_to__gt=at), effective_from__lte=at).order_by(
             "-effective_from"
         )
+
+    def by_llm(self, at: datetime) -> dict[uuid.UUID, LLMPrice]:
+        """The price of each LLM at ``at``, where it has one. One query."""
+        # Oldest first, so that of two that cover this moment the later one stays.
+        return {price.llm_id: price for price in self.valid_at(at).order_by("effective_from")}
 
 
 class LLMPriceManager(models.Manager.from_queryset(LLMPriceQuerySet)):  # type: ignore[misc]
@@ -320,7 +337,7 @@ class LLMPrice(BaseModel):
         """
         with transaction.atomic():
             # Two operators at once: the second waits here and then sees the first one's price.
-            LLM.objects.select_for_update().get(pk=llm.pk)
+            LLM.objects.select_for_update(no_key=True).get(pk=llm.pk)
             later = cls.objects.filter(llm=llm, effective_from__gte=effective_from).order_by("effective_from").first()
             if later and (later.effective_from == effective_from or later.effective_from != effective_to):
                 begins = later.effective_from.isoformat()

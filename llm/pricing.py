@@ -244,11 +244,6 @@ def tokens_of_bytes(size: int) -> int:
     return -(-size // 4)
 
 
-def worst_case_tokens(text: str) -> int:
-    """Tokens of ``text`` for sizing a hold: one per two UTF-8 bytes, about twice what ordinary prose has."""
-    return -(-len(text.encode(errors="surrogatepass")) // 2)
-
-
 # --- Prices as JSON -------------------------------------------------------------------------------------------------
 
 

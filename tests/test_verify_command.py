@@ -11,6 +11,7 @@ from django.conf import settings as django_settings
 from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
+from django.test.utils import CaptureQueriesContext
 
 from conversations import verification
 from conversations.verification import verify
@@ -84,6 +85,18 @@ def test_a_check_that_breaks_has_failed(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(verification, "_services", explode)
     assert problems() == {"services": ["RuntimeError: out of order"]}
+
+
+def test_a_quick_one_looks_at_the_data_in_part_and_at_all_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(verification, "audit", lambda *, is_quick: asked.append(is_quick) or [])
+    with CaptureQueriesContext(connection) as queries:
+        assert [check.name for check in verify(is_quick=True)] == NAMES
+    assert not any("foreign_key_check" in query["sql"] for query in queries.captured_queries)
+    verify()
+    assert asked == [True, False]
 
 
 # --- Relationships ----------------------------------------------------------------------------------------------------

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from synapscale.common.errors import Conflict, Forbidden, NotFound, Unprocessable
 from workspaces.models import HAS_ONE_MEMBER, KEEPS_AN_OWNER, Membership, User, Workspace
+
+SLUG_TAKEN = "A workspace with this slug exists already."
+
+
+@transaction.atomic
+def open_workspace(*, owner: User, name: str, slug: str, kind: str) -> Workspace:
+    """A new workspace and its first owner. It is born with a wallet, which is prepaid and empty."""
+    try:
+        with transaction.atomic():
+            workspace = Workspace.objects.create(name=name, slug=slug, kind=kind)
+    except IntegrityError:
+        raise Conflict(SLUG_TAKEN, code="slug_taken", details={"slug": [SLUG_TAKEN]}) from None
+    Membership.objects.create(workspace=workspace, user=owner, role=Membership.Role.OWNER)
+    return workspace
 
 
 @transaction.atomic
 def add_member(*, workspace: Workspace, email: str, role: str, by: Membership) -> Membership:
     """Add the person with this address; who is not known yet gets an account without a password."""
-    Workspace.objects.select_for_update().get(pk=workspace.pk)
+    Workspace.objects.select_for_update(no_key=True).get(pk=workspace.pk)
     if workspace.kind == Workspace.Kind.INDIVIDUAL:
         raise Unprocessable(HAS_ONE_MEMBER, code="individual_workspace")
     _may_grant(by, role)
@@ -25,7 +39,7 @@ def add_member(*, workspace: Workspace, email: str, role: str, by: Membership) -
 @transaction.atomic
 def change_role(*, membership: Membership, role: str, by: Membership) -> Membership:
     """Give a member another role. The last owner stays one."""
-    Workspace.objects.select_for_update().get(pk=membership.workspace_id)
+    Workspace.objects.select_for_update(no_key=True).get(pk=membership.workspace_id)
     membership = _as_it_is_now(membership)
     _may_grant(by, role)
     _may_touch(by, membership)
@@ -39,7 +53,7 @@ def change_role(*, membership: Membership, role: str, by: Membership) -> Members
 @transaction.atomic
 def remove_member(*, membership: Membership, by: Membership) -> None:
     """Remove a member; their tokens for this workspace are revoked with it. Everybody may leave by themselves."""
-    Workspace.objects.select_for_update().get(pk=membership.workspace_id)
+    Workspace.objects.select_for_update(no_key=True).get(pk=membership.workspace_id)
     membership = _as_it_is_now(membership)
     if membership.pk != by.pk:
         _may_touch(by, membership)

@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 
 from conversations import chat, key_tests
 from conversations.admission import Admitted
-from conversations.api.replies import NOT_STORED, has_failed
+from conversations.api.replies import has_failed, not_settled
 from conversations.api.serializers import UsageSerializer
 from conversations.calls import Unsettled
 from conversations.models import Message, UsageLog
@@ -82,8 +82,8 @@ class _KeyTestView(AsyncActionsMixin, StrictQuery, APIView):  # type: ignore[mis
         call = chat.start(admitted, streams=False)
         try:
             answer, _ = await call.outcome()
-        except Unsettled:
-            response = Response(error_body(*NOT_STORED, request=self.request), status=503)
+        except Unsettled as error:
+            response = Response(error_body(*not_settled(error), request=self.request), status=503)
         else:
             response = await in_db(_told, admitted, answer)
         for name, value in ratelimits.headers(admitted.rates).items():

@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from conversations.api.serializers import MessageSerializer, UsageSerializer
-from conversations.calls import Call, Unsettled
+from conversations.calls import Call, NotMade, Unsettled
 from conversations.models import Message, UsageLog
 from synapscale.common.api_errors import error_body
 from synapscale.common.db import in_db
+from synapscale.common.errors import Conflict
 from synapscale.common.money import ZERO, usd_text
 from synapscale.common.sse import HEARTBEAT, event
 
@@ -17,6 +18,12 @@ NOT_STORED = (
     "answer_not_stored_yet",
     "The answer is complete, but the database is away; it will appear in the conversation.",
 )
+NOT_MADE = ("database_unavailable", "The database is away; the model was not called, and nothing is charged.")
+
+
+def not_settled(error: Exception) -> tuple[str, str]:
+    """The code and message for a call that could not be settled."""
+    return NOT_MADE if isinstance(error, NotMade) else NOT_STORED
 
 
 def reply(message: Message) -> dict[str, Any]:
@@ -47,6 +54,16 @@ def has_failed(message: Message) -> bool:
     return message.status != Message.Status.SENT
 
 
+def ensure_kept(message: Message) -> None:
+    """Raises Conflict for an answer that was given once, and not kept."""
+    if not message.call.get("terms", {}).get("keeps_content", True):
+        raise Conflict(
+            "This answer was given and charged before. The workspace keeps no content, so it can't be given again.",
+            code="answer_not_kept",
+            details={"message_id": str(message.pk)},
+        )
+
+
 async def stream_call(call: Call, request: Any) -> AsyncIterator[bytes]:
     """The events of a call under way. Stopping to listen does not stop the call."""
     yield event(
@@ -60,8 +77,8 @@ async def stream_call(call: Call, request: Any) -> AsyncIterator[bytes]:
         yield event("delta", {"message_id": str(call.answer.pk), "text": text}) if text else HEARTBEAT
     try:
         message, _ = await call.outcome()
-    except Unsettled:
-        yield event("error", error_body(*NOT_STORED, request=request))
+    except Unsettled as error:
+        yield event("error", error_body(*not_settled(error), request=request))
         return
     yield await in_db(_last_event, message, request)
 

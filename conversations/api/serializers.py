@@ -13,9 +13,10 @@ from conversations.choices import find_llm
 from conversations.models import Agent, Conversation, Message, MessageFeedback, UsageLog
 from llm.models import LLM
 from synapscale.common.money import usd_text
-from synapscale.common.parsing import StrictBooleanField, StrictCharField, StrictModelSerializer
+from synapscale.common.parsing import StrictBooleanField, StrictCharField, StrictFields, StrictModelSerializer
 
 MAX_CONTENT = 2_000_000
+MAX_TOOL_RESULTS = 128
 
 
 class AgentSerializer(StrictModelSerializer):
@@ -210,6 +211,14 @@ class MessageDetailSerializer(MessageWithUsageSerializer):
         return message.attachments
 
 
+class ToolResultSerializer(StrictFields, serializers.Serializer[Any]):
+    """What a tool returned, or why it failed."""
+
+    tool_call_id = StrictCharField(max_length=100)
+    content = StrictCharField(max_length=MAX_CONTENT, trim_whitespace=False, allow_blank=True)
+    is_error = StrictBooleanField(default=False)
+
+
 class AskSerializer(CallSettingsSerializer):
     """A message to be answered."""
 
@@ -219,14 +228,28 @@ class AskSerializer(CallSettingsSerializer):
     llm = StrictCharField(max_length=250, required=False, allow_null=True)
     attachments = serializers.ListField(child=AttachmentField(), max_length=attachments.MAX_ATTACHMENTS, required=False)
     tool_call_id = StrictCharField(max_length=100, required=False)
+    tool_results = serializers.ListField(
+        child=ToolResultSerializer(),
+        min_length=1,
+        max_length=MAX_TOOL_RESULTS,
+        required=False,
+        help_text="The results of all tool calls of the last answer, instead of a content.",
+    )
 
     def validate_llm(self, name: str | None) -> str:
         if name and find_llm(name) is None:
             raise serializers.ValidationError(f"There is no model “{name}”.")
         return name or ""
 
+    def validate_tool_results(self, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        if len({result["tool_call_id"] for result in results}) != len(results):
+            raise serializers.ValidationError("A tool call has two results.")
+        return results
+
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
         data = super().validate(data)
+        if results := data.get("tool_results"):
+            return {**data, **self._as_question(results)}
         if not data.get("content", "").strip() and not data.get("attachments") and data["role"] == "user":
             raise serializers.ValidationError({"content": "A message needs a text or an attachment."})
         if data["role"] == "tool" and not data.get("tool_call_id"):
@@ -234,6 +257,15 @@ class AskSerializer(CallSettingsSerializer):
         if data["role"] == "user" and data.get("tool_call_id"):
             raise serializers.ValidationError({"tool_call_id": "Only a message of role “tool” answers a tool call."})
         return data
+
+    def _as_question(self, results: list[dict[str, Any]]) -> dict[str, Any]:
+        given = {"content", "attachments", "tool_call_id"} & set(self.initial_data)
+        if given:
+            raise serializers.ValidationError({min(given): "“tool_results” says it all."})
+        if self.initial_data.get("role", "tool") != "tool":
+            raise serializers.ValidationError({"role": "Results of tools come from a tool."})
+        last = results[-1]
+        return {"role": "tool", "content": last["content"], "tool_call_id": last["tool_call_id"]}
 
     def ask(self) -> Ask:
         return Ask(**self.validated_data)

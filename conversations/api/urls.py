@@ -1,7 +1,16 @@
 from django.urls import re_path
 
 from conversations.api import key_tests
+from conversations.api.one_shots import (
+    ChatView,
+    CountTokensView,
+    EstimateView,
+    GenerateView,
+    ProviderCountTokensView,
+    ProviderGenerateView,
+)
 from conversations.api.views import AgentViewSet, ConversationViewSet, FeedbackView, MessageViewSet
+from llm.paths import PROVIDER
 from synapscale.common.views import OptionalSlashRouter
 
 router = OptionalSlashRouter()
@@ -10,6 +19,12 @@ router.register("conversations", ConversationViewSet, basename="conversation")
 router.register(r"conversations/(?P<conversation_pk>[0-9a-f-]{36})/messages", MessageViewSet, basename="message")
 urlpatterns = [
     *router.urls,
+    re_path(r"^llm/generate/?$", GenerateView.as_view(), name="llm-generate"),
+    re_path(r"^llm/chat/?$", ChatView.as_view(), name="llm-chat"),
+    re_path(r"^llm/count-tokens/?$", CountTokensView.as_view(), name="llm-count-tokens"),
+    re_path(r"^llm/estimate/?$", EstimateView.as_view(), name="llm-estimate"),
+    re_path(rf"^{PROVIDER}/generate/?$", ProviderGenerateView.as_view(), name="llm-provider-generate"),
+    re_path(rf"^{PROVIDER}/count-tokens/?$", ProviderCountTokensView.as_view(), name="llm-provider-count-tokens"),
     re_path(
         r"^conversations/(?P<conversation_pk>[0-9a-f-]{36})/messages/(?P<message_pk>[0-9a-f-]{36})/feedback/?$",
         FeedbackView.as_view({"get": "retrieve", "post": "create", "patch": "partial_update", "delete": "destroy"}),

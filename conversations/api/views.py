@@ -4,35 +4,25 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import Prefetch, QuerySet
-from django.http import StreamingHttpResponse
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, viewsets
 from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from conversations import chat
-from conversations.admission import Admitted
+from conversations.api.answering import ANSWERS, IDEMPOTENCY_KEY, AnsweringMixin
 from conversations.api.filters import ConversationFilter, MessageFilter
-from conversations.api.replies import NOT_STORED, failure, has_failed, reply, stream_call, stream_known
 from conversations.api.serializers import (
     AgentSerializer,
-    AnswerSerializer,
     AskSerializer,
     ConversationSerializer,
     FeedbackSerializer,
     MessageDetailSerializer,
     MessageWithUsageSerializer,
 )
-from conversations.calls import Unsettled
 from conversations.models import Agent, Conversation, Message, MessageFeedback, UsageLog
-from synapscale.common.api_errors import error_body
-from synapscale.common.db import in_db
 from synapscale.common.errors import Conflict, Forbidden, Refusal
 from synapscale.common.parsing import StrictQuery
-from synapscale.common.sse import sse_response
-from synapscale.common.views import AsyncActionsMixin
 from workspaces.authentication import caller
 from workspaces.models import Scope, Workspace
 from workspaces.permissions import ReadOrAdmin, ReadOrMember
@@ -76,7 +66,7 @@ class AgentViewSet(StrictQuery, viewsets.ModelViewSet[Agent]):
     def _make_room(self, serializer: Any) -> None:
         """A new default takes the place of the old one. Two at the same moment come one after the other."""
         if serializer.validated_data.get("is_default"):
-            Workspace.objects.select_for_update().get(pk=caller(self.request).workspace.pk)
+            Workspace.objects.select_for_update(no_key=True).get(pk=caller(self.request).workspace.pk)
             Agent.objects.filter(workspace=caller(self.request).workspace, is_default=True).update(is_default=False)
 
 
@@ -121,7 +111,7 @@ class ConversationViewSet(StrictQuery, viewsets.ModelViewSet[Conversation]):
 
 
 class MessageViewSet(  # type: ignore[misc]  # its dispatch is a coroutine
-    AsyncActionsMixin,
+    AnsweringMixin,
     StrictQuery,
     mixins.ListModelMixin,
     mixins.RetrieveModelMixin,
@@ -154,17 +144,8 @@ class MessageViewSet(  # type: ignore[misc]  # its dispatch is a coroutine
 
     @extend_schema(
         request=AskSerializer,
-        responses={
-            (201, "application/json"): AnswerSerializer,
-            (200, "text/event-stream"): OpenApiTypes.STR,
-        },
-        parameters=[
-            OpenApiParameter(
-                "Idempotency-Key",
-                location="header",
-                description="1 to 255 characters. The same key again gives the stored answer and no second charge.",
-            )
-        ],
+        responses=ANSWERS,
+        parameters=[IDEMPOTENCY_KEY],
         description="Answers `{message, usage, cost}`; with `stream` true, server-sent events `message.started`, "
         "`delta`, and at the end `message.completed` or `error`.",
     )
@@ -175,43 +156,7 @@ class MessageViewSet(  # type: ignore[misc]  # its dispatch is a coroutine
             raise Forbidden("A viewer can't send messages.")
         self.get_queryset()  # a stranger learns nothing from how the body is wrong
         serializer.is_valid(raise_exception=True)
-        ask = serializer.ask()
-        admitted = chat.admit(
-            user=who.user,
-            workspace=who.workspace,
-            membership=who.membership,
-            conversation_id=conversation_pk,  # type: ignore[arg-type]
-            ask=ask,
-            idempotency_key=idempotency_key(request),
-            access_token=who.token,
-        )
-        if isinstance(admitted, Admitted):
-            return self._call(admitted, streams=ask.stream)
-        if ask.stream:
-            response: Any = sse_response(stream_known(admitted.answer, request))
-        else:
-            response = self._finished(admitted.answer)
-        response["Idempotent-Replayed"] = "true"
-        return response
-
-    async def _call(self, admitted: Admitted, *, streams: bool) -> Response | StreamingHttpResponse:
-        call = chat.start(admitted, streams=streams)
-        if streams:
-            return sse_response(stream_call(call, self.request))
-        try:
-            message, _ = await call.outcome()
-        except Unsettled:
-            return Response(error_body(*NOT_STORED, request=self.request), status=503)
-        return await in_db(self._finished, message)
-
-    def _finished(self, message: Message) -> Response:
-        if not has_failed(message):
-            return Response(reply(message), status=201)
-        body, status, retry_after = failure(message, self.request)
-        response = Response(body, status=status)
-        if retry_after is not None:
-            response["Retry-After"] = str(retry_after)
-        return response
+        return self.answered(serializer.ask(), conversation_id=conversation_pk)
 
 
 class FeedbackView(StrictQuery, viewsets.GenericViewSet[MessageFeedback]):
@@ -261,14 +206,3 @@ class FeedbackView(StrictQuery, viewsets.GenericViewSet[MessageFeedback]):
         feedback = self._own()
         MessageFeedback.objects.filter(workspace_id=feedback.workspace_id, pk=feedback.pk).delete()
         return Response(status=204)
-
-
-def idempotency_key(request: Request) -> str:
-    key = request.headers.get("Idempotency-Key")
-    if key is None:
-        return ""
-    key = key.strip()
-    if not 1 <= len(key) <= 255:
-        # An empty one is a mistake of the client's, who counts on not being charged twice.
-        raise Refusal("An Idempotency-Key has 1 to 255 characters.", code="invalid_idempotency_key")
-    return key

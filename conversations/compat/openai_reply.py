@@ -34,7 +34,8 @@ _TYPES = {
 
 def error(*, status: int, code: str, message: str, details: dict[str, Any], request_id: str) -> dict[str, Any]:
     """``{"error": {...}}``; ``param`` is the field that is wrong, ``metadata`` the amounts and ids."""
-    fields = [name for name, problems in details.items() if isinstance(problems, list)]
+    is_about_fields = status in (400, 404, 422)
+    fields = [name for name, problems in details.items() if is_about_fields and isinstance(problems, list)]
     return {
         "error": {
             "message": message,

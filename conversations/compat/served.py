@@ -8,10 +8,10 @@ from decimal import Decimal
 from typing import Any
 
 from billing.policy import OWN_KEYS
+from conversations.api.replies import ensure_kept
 from conversations.models import Message, UsageLog
 from conversations.outcomes import Outcome
 from llm.types import Thinking, ToolCall, Usage
-from synapscale.common.errors import Conflict
 from synapscale.common.money import ZERO, usd_text
 
 
@@ -93,12 +93,7 @@ def served(message: Message, outcome: Outcome | None = None) -> Served:
     Without one, from what was stored. Raises Conflict when that is not enough: the answer was given once, and not kept.
     """
     if outcome is None:
-        if not message.call.get("terms", {}).get("keeps_content", True):
-            raise Conflict(
-                "This answer was given and charged before. The workspace keeps no content, so it can't be given again.",
-                code="answer_not_kept",
-                details={"message_id": str(message.pk)},
-            )
+        ensure_kept(message)
         outcome = Outcome.from_json({**message.call["outcome"], "content": message.content})
     return Served(
         id=str(message.pk),

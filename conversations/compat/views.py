@@ -14,8 +14,8 @@ from rest_framework.views import APIView
 
 from conversations import chat
 from conversations.admission import Admitted
-from conversations.api.replies import NOT_STORED, failure, has_failed
-from conversations.api.views import idempotency_key
+from conversations.api.answering import idempotency_key
+from conversations.api.replies import failure, has_failed, not_settled
 from conversations.calls import Call, Unsettled
 from conversations.compat import asking
 from conversations.compat.dialects import ANTHROPIC, OPENAI, Dialect, dialect_of, is_worth_another_try
@@ -118,8 +118,8 @@ class AnswerView(AsyncActionsMixin, CompatView):  # type: ignore[misc]  # its di
             await call.first_piece(seconds=START_SECONDS)
         try:
             response = await self._begun(call, asked)
-        except _AWAY:
-            response = self._in_dialect(Response(error_body(*NOT_STORED, request=self.request), status=503))
+        except _AWAY as error:
+            response = self._in_dialect(Response(error_body(*not_settled(error), request=self.request), status=503))
         for name, value in ratelimits.headers(admitted.rates).items():
             response[name] = value
         return response
@@ -151,8 +151,8 @@ class AnswerView(AsyncActionsMixin, CompatView):  # type: ignore[misc]  # its di
                 yield b"".join(stream.broken_off(self._error(body, status, message)))
                 return
             yield b"".join(stream.end(await in_db(served, message, outcome)))
-        except _AWAY:
-            yield b"".join(stream.broken_off(self._error(error_body(*NOT_STORED, request=self.request), 503)))
+        except _AWAY as error:
+            yield b"".join(stream.broken_off(self._error(error_body(*not_settled(error), request=self.request), 503)))
         except Exception:
             logger.exception("a stream ended unexpectedly")
             yield b"".join(stream.broken_off(self._error(error_body(*_INTERNAL, request=self.request), 500)))

@@ -90,6 +90,12 @@ class LLMAdmin(OperatorAdmin):
         "supports_prompt_caching", "is_active", "metadata",
     )  # fmt: skip
 
+    def get_readonly_fields(self, request: HttpRequest, obj: LLM | None = None) -> Any:
+        """What a model is, is fixed with its first price: usage was charged by it, and names it."""
+        names = super().get_readonly_fields(request, obj)
+        is_priced = obj is not None and obj.prices.exists()
+        return [*names, "provider", "connection", "name"] if is_priced else names
+
     def get_urls(self) -> list[URLPattern]:
         page = self.admin_site.admin_view(self.llama_view)
         return [path("llama/models/", page, name="llm_llm_llama"), *super().get_urls()]

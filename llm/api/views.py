@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.db.models import Count, QuerySet
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import mixins, viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -15,6 +15,7 @@ from llm.api.serializers import LLMSerializer, ProviderListSerializer
 from llm.circuits import CIRCUITS
 from llm.keys import providers_with_key
 from llm.models import LLM, LLMPrice, ProviderName
+from llm.paths import PROVIDER_PARAMETER, OfProvider
 from synapscale.common.filters import StrictFilterSet
 from synapscale.common.parsing import StrictQuery
 from workspaces.authentication import caller
@@ -39,6 +40,11 @@ class LLMFilter(StrictFilterSet):
         ]
 
 
+class ProviderLLMFilter(LLMFilter):
+    class Meta(LLMFilter.Meta):
+        exclude = ["provider"]
+
+
 class LLMViewSet(StrictQuery, mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[LLM]):
     """The models the workspace may call, with their prices of now."""
 
@@ -58,11 +64,24 @@ class LLMViewSet(StrictQuery, mixins.ListModelMixin, mixins.RetrieveModelMixin, 
         context = dict(super().get_serializer_context())
         if self.request and self.request.auth is not None:
             who = caller(self.request)
-            prices = LLMPrice.objects.filter(llm__is_active=True).valid_at(timezone.now())
-            # Oldest first, so that of two that cover this moment the later one stays.
-            context["prices"] = {price.llm_id: price for price in prices.order_by("effective_from")}
+            context["prices"] = LLMPrice.objects.filter(llm__is_active=True).by_llm(timezone.now())
             context["providers"] = providers_with_key(user=who.user, workspace=who.workspace)
         return context
+
+
+@extend_schema_view(
+    list=extend_schema(
+        operation_id="llm_provider_models_list",
+        parameters=[PROVIDER_PARAMETER],
+    )
+)
+class ProviderLLMViewSet(OfProvider, LLMViewSet):
+    """The models of one provider that the workspace may call, with their prices of now."""
+
+    filterset_class = ProviderLLMFilter
+
+    def get_queryset(self) -> QuerySet[LLM]:
+        return super().get_queryset().filter(provider=self.kwargs.get("provider", ""))
 
 
 class ProvidersView(StrictQuery, APIView):

@@ -61,7 +61,7 @@ def _sampling(request: CallRequest) -> dict[str, Any]:
         return {}
     values: dict[str, Any] = {"top_k": request.top_k}
     if request.temperature is not None:
-        values["temperature"] = request.temperature
+        values["temperature"] = min(request.temperature, 1.0)  # others go up to 2
     else:
         values["top_p"] = request.top_p
     return {name: value for name, value in values.items() if value is not None}

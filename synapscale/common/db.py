@@ -40,7 +40,8 @@ def shut_down() -> None:
 async def in_db(job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run ``job`` on a database thread and give its connection back before returning.
 
-    The job runs to its end even when the awaiting task is cancelled: a transaction is never left half-way.
+    The job runs to its end even when the awaiting task is cancelled, also one that still waits for a thread: it is done
+    as a whole, whoever asked for it.
     """
     context = contextvars.copy_context()
 
@@ -53,7 +54,9 @@ async def in_db(job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
             else:
                 connection.close_if_unusable_or_obsolete()
 
-    return await asyncio.get_running_loop().run_in_executor(_threads(), context.run, run)
+    work = asyncio.get_running_loop().run_in_executor(_threads(), context.run, run)
+    work.add_done_callback(lambda done: done.exception())  # looked at, should nobody wait for it any more
+    return await asyncio.shield(work)
 
 
 def is_retryable(error: OperationalError) -> bool:

@@ -15,11 +15,12 @@ from workspaces.models import User
 
 FROM = {"effective_from_0": "2026-03-01", "effective_from_1": "00:00:00"}
 MARCH = datetime(2026, 3, 1, tzinfo=UTC)
+NO_PRICES = {"prices-TOTAL_FORMS": "0", "prices-INITIAL_FORMS": "0"}
 
 
 @pytest.fixture
 def llm(db: None) -> LLM:
-    return make_llm("demo")
+    return make_llm("demo", supports_vision=False)
 
 
 def add_price(office: Office, llm: LLM, /, **data: Any) -> Any:
@@ -102,6 +103,36 @@ def test_saving_a_model_leaves_its_prices_alone(office: Office, llm: LLM) -> Non
     assert again(llm).display_name == "Renamed"
     assert again(llm).metadata == {}
     assert llm.prices.get().input_usd_per_mtok == 1
+
+
+def test_what_a_model_is_can_not_be_changed_once_it_has_a_price(office: Office, llm: LLM) -> None:
+    """Its usage was charged by that price, and a client that names it would get another model."""
+    page = office.open(llm).text
+    assert 'name="provider"' not in page
+    assert 'name="name"' not in page
+    assert office.save(llm, provider="openai", name="gpt-6", connection="", metadata="", **NO_PRICES).status_code == 302
+    assert str(again(llm)) == "demo/demo-test"
+
+
+def test_a_model_without_a_price_can_still_be_corrected(office: Office, db: None) -> None:
+    llm = LLM.objects.create(
+        provider="demo", name="dmeo", display_name="Demo", context_window=1000, max_output_tokens=100
+    )
+    response = office.save(llm, name="demo-2", metadata="", **NO_PRICES)
+    assert response.status_code == 302, errors(response)
+    assert str(again(llm)) == "demo/demo-2"
+
+
+@pytest.mark.parametrize(("provider", "is_taken"), [("demo", False), ("deepseek", False), ("openai", True)])
+def test_a_model_sees_images_only_where_their_price_is_known(
+    office: Office, db: None, provider: str, is_taken: bool
+) -> None:
+    response = office.add(
+        LLM, provider=provider, name="new", display_name="New", context_window="1000", max_output_tokens="100",
+        supports_vision="on", **NO_PRICES,
+    )  # fmt: skip
+    assert (response.status_code == 302) is is_taken
+    assert is_taken or set(errors(response)) == {"supports_vision"}
 
 
 def test_a_model_is_retired_and_brought_back(office: Office, llm: LLM, root: User) -> None:

@@ -236,7 +236,7 @@ def strict_serializers() -> list[Any]:
 
 def test_no_serializer_takes_a_number_for_a_text_or_a_word_for_a_truth() -> None:
     """Whatever they are: a field that is added later must be strict as well."""
-    lax = {serializers.CharField, serializers.BooleanField, serializers.IntegerField}
+    lax = {serializers.CharField, serializers.SlugField, serializers.BooleanField, serializers.IntegerField}
     checked = 0
     for kind in strict_serializers():
         if kind in {StrictModelSerializer}:

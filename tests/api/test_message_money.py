@@ -161,8 +161,8 @@ def test_postpaid_goes_down_to_the_credit_limit(
     assert api.ask(alice, chat, llm=str(llm), max_tokens=100).status_code == 201
     assert balance(alice.workspace) == Decimal("-0.00002")
     assert api.ask(alice, chat, llm=str(llm), max_tokens=100).status_code == 201
-    # $0.000199 are left. The prompt has three turns by now: 3 + 12 + 3 tokens, and 8 for each and for the system's.
-    assert keys.requests[1].body["max_completion_tokens"] == 74
+    # $0.000199 are left. The prompt has three turns by now: 3 + 17 + 3 tokens, and 8 for each and for the system's.
+    assert keys.requests[1].body["max_completion_tokens"] == 72
     assert balance(alice.workspace) == Decimal("-0.00004")
     set_wallet(alice.workspace, credit_limit=Decimal("0.0001"))
     error_of(api.ask(alice, chat, llm=str(llm), max_tokens=100), 402, "insufficient_balance")

@@ -69,7 +69,7 @@ def test_every_address_has_its_operations(schema: Any) -> None:
     }
     message = "conversations/{conversation_pk}/messages"
     assert operations == {
-        "get workspaces", "get workspaces/{id}", "patch workspaces/{id}",
+        "get workspaces", "post workspaces", "get workspaces/{id}", "patch workspaces/{id}",
         "get workspaces/{workspace_pk}/members", "post workspaces/{workspace_pk}/members",
         "get workspaces/{workspace_pk}/members/{id}", "patch workspaces/{workspace_pk}/members/{id}",
         "delete workspaces/{workspace_pk}/members/{id}",
@@ -92,6 +92,8 @@ def test_every_address_has_its_operations(schema: Any) -> None:
                 *(f"{method} {keys}/{{provider}}" for method in ("get", "put", "post", "patch", "delete")),
             )
         ),
+        "get llm/{provider}/models", "post llm/generate", "post llm/chat", "post llm/{provider}/generate",
+        "post llm/count-tokens", "post llm/{provider}/count-tokens", "post llm/estimate",
         "get wallet", "get billing-events", "get billing-events/{id}",
         "get agents", "post agents", "get agents/{id}", "patch agents/{id}", "delete agents/{id}",
         "get conversations", "post conversations", "get conversations/{id}", "patch conversations/{id}",
@@ -123,9 +125,31 @@ def test_asking(schema: Any) -> None:
     components = schema["components"]["schemas"]
     assert set(components["Answer"]["properties"]) == {"message", "usage", "cost"}
     assert set(components["AskRequest"]["properties"]) == {
-        "content", "role", "stream", "llm", "attachments", "tool_call_id", "temperature", "max_tokens", "tools",
+        "content", "role", "stream", "llm", "attachments", "tool_call_id", "tool_results", "temperature", "max_tokens", "tools",
         "tool_choice", "response_schema", "stop",
     }  # fmt: skip
+
+
+def test_one_shot_calls(schema: Any) -> None:
+    components = schema["components"]["schemas"]
+    common = {
+        "system", "llm", "stream", "temperature", "max_tokens", "tools", "tool_choice", "response_schema", "stop", "seed",
+        "top_p", "reasoning_effort", "metadata",
+    }  # fmt: skip
+    assert set(components["GenerateRequest"]["properties"]) == {"prompt", "attachments", *common}
+    assert set(components["ChatRequest"]["properties"]) == {"messages", *common}
+    assert set(components["TurnRequest"]["properties"]) == {
+        "role", "content", "attachments", "tool_calls", "tool_call_id",
+    }  # fmt: skip
+    measured = {"prompt", "messages", "system", "tools", "attachments"}
+    assert set(components["CountTokensRequest"]["properties"]) == {"llm", *measured}
+    assert set(components["AskEstimateRequest"]["properties"]) == {"max_tokens", "output_tokens", "models", *measured}
+    for path in ("llm/generate", "llm/chat", "llm/{provider}/generate"):
+        calling = operation_of(schema, "post", path)
+        assert set(calling["responses"]) == {"200", "201", "4XX", "5XX"}
+        assert set(calling["responses"]["200"]["content"]) == {"text/event-stream"}
+        names = {parameter["name"] for parameter in calling["parameters"]}
+        assert names == {"Idempotency-Key"} | ({"provider"} if "{" in path else set())
 
 
 def test_enumerations_have_names_that_mean_something(schema: Any) -> None:
@@ -133,7 +157,8 @@ def test_enumerations_have_names_that_mean_something(schema: Any) -> None:
     assert names == {
         "AskRoleEnum", "BillingEventStatusEnum", "BlankEnum", "CircuitEnum", "ConversationKindEnum",
         "ConversationStatusEnum", "EventTypeEnum", "FeedbackCategoryEnum", "KeyOwnerEnum", "KeySourceEnum", "MemberRoleEnum",
-        "MessageRoleEnum", "MessageStatusEnum", "ModeEnum", "ProviderEnum", "ScopeEnum", "SpendPeriodEnum", "ThumbEnum",
+        "MessageRoleEnum", "MessageStatusEnum", "ModeEnum", "NullEnum", "ProviderEnum", "ReasoningEffortEnum", "ScopeEnum",
+        "SpendPeriodEnum", "ThumbEnum",
         "UsageStatusEnum", "VariableCategoryEnum", "WalletStatusEnum", "WorkspaceKindEnum", "WorkspaceStatusEnum",
     }  # fmt: skip
 
@@ -187,6 +212,7 @@ def test_answers_are_as_described(
         "user-variables/{id}": f"user-variables/{variable}",
         "workspaces/{workspace_pk}/variables": f"{space}/variables",
         "workspaces/{workspace_pk}/variables/{id}": f"{space}/variables/{shared}",
+        "llm/{provider}/models": "llm/openai/models",
         "wallet": "wallet",
         "billing-events": "billing-events",
         "billing-events/{id}": f"billing-events/{event.pk}",
@@ -202,9 +228,23 @@ def test_answers_are_as_described(
         assert response.status_code == 200, real
         assert_described(schema, "get", path, response)
     created = {"name": "A", "llm": str(llm), "settings": {"temperature": 0.5, "tools": [{"name": "f"}]}}
+    made = api.post(alice, "workspaces", {"name": "Side project", "slug": "side-project"})
+    assert_described(schema, "post", "workspaces", made)
     assert_described(schema, "post", "agents", api.post(alice, "agents", created))
     assert_described(schema, "post", "conversations", api.post(alice, "conversations", {}))
     assert_described(schema, "post", "conversations", api.post(alice, "conversations", {"title": 1e5, "x": 1}))
+    prompt, turns = {"prompt": "Hello", "llm": str(llm)}, [{"role": "user", "content": "Hello"}]
+    for path, real, body in (
+        ("llm/generate", "llm/generate", prompt),
+        ("llm/chat", "llm/chat", {"messages": turns, "llm": str(llm)}),
+        ("llm/{provider}/generate", "llm/openai/generate", prompt),
+        ("llm/count-tokens", "llm/count-tokens", prompt),
+        ("llm/{provider}/count-tokens", "llm/openai/count-tokens", prompt),
+        ("llm/estimate", "llm/estimate", {"messages": turns}),
+    ):
+        response = api.post(alice, real, body)
+        assert response.status_code in {200, 201}, real
+        assert_described(schema, "post", path, response)
     paid.script(refusal(500))
     assert_described(schema, "post", message, api.ask(alice, chat, llm=str(llm)))
 

@@ -21,6 +21,16 @@ from tests.people import Cast, fund
 from workspaces import variables
 from workspaces.models import AccessToken
 
+ONE_SHOTS = (
+    "llm/generate",
+    "llm/chat",
+    "llm/count-tokens",
+    "llm/estimate",
+    "llm/openai/generate",
+    "llm/openai/count-tokens",
+    "llm/openai/models",
+    "llm/nobody/generate",
+)
 METHODS = ("get", "head", "post", "put", "patch", "delete", "options", "trace")
 BODIES: list[dict[str, Any]] = [
     {},
@@ -156,6 +166,13 @@ def test_the_matrix_names_every_address(objects: Objects) -> None:
         "workspace-key-providers",
         "workspace-key",
         "workspace-key-test",
+        "llm-provider-models",
+        "llm-generate",
+        "llm-chat",
+        "llm-count-tokens",
+        "llm-estimate",
+        "llm-provider-generate",
+        "llm-provider-count-tokens",
         "wallet",
         "billing-event-list",
         "billing-event-detail",
@@ -186,7 +203,7 @@ def test_a_stranger_finds_nothing_and_changes_nothing(objects: Objects, cast: Ca
 @pytest.mark.parametrize("method", METHODS)
 def test_without_a_token_there_is_nothing_at_all(objects: Objects, cast: Cast, method: str) -> None:
     before = everything()
-    for path in (*objects.paths, *objects.lists, "wallet", "me", "llm/models", "llm/providers"):
+    for path in (*objects.paths, *objects.lists, "wallet", "me", "llm/models", "llm/providers", *ONE_SHOTS):
         assert send("", method, path, {}).status_code in {401, 405}, (method, path)
     assert everything() == before
 
@@ -200,6 +217,15 @@ def test_the_lists_of_a_stranger_show_only_what_is_his(objects: Objects, cast: C
     ]
     assert cast.charlie.get("me").json()["workspace"]["slug"] == "rival"
     assert cast.charlie.get("wallet").json()["balance"] == "0.00"
+
+
+def test_a_workspace_that_a_stranger_makes_is_one_of_his_own(objects: Objects, cast: Cast) -> None:
+    """What Alice's workspace has is neither shown nor changed by it, and what is made is nobody else's."""
+    theirs = [row for rows in everything().values() for row in rows if str(cast.alice.workspace.pk) in row]
+    made = cast.charlie.post("workspaces", {"name": "Acme", "slug": "acme-2", "kind": "collaborative"}).json()
+    assert [row for rows in everything().values() for row in rows if str(cast.alice.workspace.pk) in row] == theirs
+    for person in (cast.alice, cast.bob, cast.charlie):
+        assert person.get(f"workspaces/{made['id']}").status_code == 404  # with a token of another workspace
 
 
 def test_the_same_addresses_are_found_by_their_owner(objects: Objects, cast: Cast) -> None:

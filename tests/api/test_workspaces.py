@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.db.models.signals import pre_save
+from rest_framework.validators import UniqueValidator
 
+from billing.models import Wallet
 from llm.models import LLM
+from synapscale.common.errors import Conflict
 from tests.api.asking import assert_invalid, error_of
 from tests.catalogue import make_llm
 from tests.people import Cast, Person, join
-from workspaces.models import Membership, Workspace
+from workspaces.models import AccessToken, Membership, Workspace
 
 
 def path(person: Person) -> str:
@@ -77,10 +82,112 @@ def test_members_and_viewers_do_not(bob: Person, victor: Person) -> None:
         error_of(person.patch(path(person), {"name": "Mine"}), 403, "permission_denied")
 
 
-def test_workspaces_are_neither_made_nor_deleted_here(alice: Person) -> None:
-    error_of(alice.post("workspaces", {"name": "New"}), 405, "method_not_allowed")
+def test_workspaces_are_neither_replaced_nor_deleted(alice: Person) -> None:
     error_of(alice.delete(path(alice)), 405, "method_not_allowed")
     error_of(alice.put(path(alice), {"name": "New"}), 405, "method_not_allowed")
+
+
+# --- A new one ------------------------------------------------------------------------------------------------------
+
+NEW = {"name": "Side project", "slug": "side-project", "kind": "collaborative"}
+
+
+@pytest.mark.parametrize("role", ["alice", "dora", "bob", "victor"])
+def test_whoever_makes_a_workspace_owns_it(request: pytest.FixtureRequest, role: str) -> None:
+    """Whatever they may do in the workspace of their token."""
+    person: Person = request.getfixturevalue(role)
+    response = person.post("workspaces", NEW)
+    assert response.status_code == 201, response.content
+    made = Workspace.objects.get(slug="side-project")
+    assert response.json() == {
+        "id": str(made.pk),
+        **NEW,
+        "status": "active",
+        "allowed_models": [],
+        "default_model": "",
+        "max_tokens_cap": None,
+        "keeps_api_content": True,
+        "created_at": made.created_at.isoformat().replace("+00:00", "Z"),
+        "notice": "A token is of one workspace: get one for “side-project” to work in it.",
+    }
+    membership = Membership.objects.get(workspace=made)
+    assert (membership.user, membership.role) == (person.user, "owner")
+    wallet = Wallet.objects.get(workspace=made)
+    assert (wallet.mode, wallet.balance, wallet.credit_limit) == ("prepaid", 0, 0)
+    assert not AccessToken.objects.filter(workspace=made).exists()
+
+
+def test_the_token_stays_one_of_its_own_workspace(alice: Person) -> None:
+    made = alice.post("workspaces", NEW).json()
+    assert [row["slug"] for row in alice.get("workspaces").json()["results"]] == ["acme"]
+    error_of(alice.get(f"workspaces/{made['id']}"), 404, "not_found")
+    _, raw = AccessToken.issue(user=alice.user, workspace=Workspace.objects.get(slug="side-project"), name="New")
+    there = replace(alice, token=raw)
+    assert [row["slug"] for row in there.get("workspaces").json()["results"]] == ["side-project"]
+    assert there.patch(f"workspaces/{made['id']}", {"name": "Main project"}).status_code == 200
+
+
+def test_it_is_individual_unless_said_otherwise(alice: Person) -> None:
+    made = alice.post("workspaces", {"name": "Mine", "slug": "mine"}).json()
+    assert made["kind"] == "individual"
+
+
+def test_a_slug_is_given_once(cast: Cast) -> None:
+    for taken in ("acme", "rival"):
+        response = cast.alice.post("workspaces", {**NEW, "slug": taken})
+        assert_invalid(response, "slug")
+    assert Workspace.objects.count() == 2
+
+
+def test_two_who_want_the_same_slug_at_once(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second has looked and found it free."""
+    monkeypatch.setattr(UniqueValidator, "__call__", lambda *_: None)
+    error = error_of(alice.post("workspaces", {**NEW, "slug": "acme"}), 409, "slug_taken")
+    assert set(error["details"]) == {"slug"}
+    assert Workspace.objects.filter(slug="acme").count() == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", ""),
+        ("name", None),
+        ("name", 5),
+        ("name", "x" * 151),
+        ("slug", ""),
+        ("slug", None),
+        ("slug", 5),
+        ("slug", "two words"),
+        ("slug", "Upper"),
+        ("slug", "é"),
+        ("slug", "x" * 81),
+        ("kind", "secret"),
+        ("kind", None),
+        ("status", "active"),
+        ("allowed_models", []),
+        ("default_model", "openai/openai-test"),
+        ("balance", "100"),
+        ("wallet", {}),
+        ("owner", "x"),
+        ("id", "01890000-0000-7000-8000-000000000000"),
+    ],
+)
+def test_a_new_one_with_a_wrong_value_is_refused_by_field(alice: Person, field: str, value: Any) -> None:
+    assert_invalid(alice.post("workspaces", {**NEW, field: value}), field)
+    assert {workspace.slug for workspace in Workspace.objects.all()} == {"acme", "rival"}
+
+
+def test_what_a_new_one_needs(alice: Person) -> None:
+    assert_invalid(alice.post("workspaces", {}), "name", "slug")
+
+
+def test_one_without_a_wallet_or_an_owner_is_never_left(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Membership.objects, "create", Mock(side_effect=Conflict("no")))
+    error_of(alice.post("workspaces", NEW), 409, "conflict")
+    assert not Workspace.objects.filter(slug="side-project").exists()
+
+
+# --- Rules ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

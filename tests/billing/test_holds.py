@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
@@ -14,6 +15,7 @@ from billing import holds
 from billing.models import Hold, Wallet
 from billing.policy import should_charge
 from synapscale.common.errors import Forbidden
+from synapscale.common.processes import Condition
 from tests.conversations.calling import wallet
 from tests.people import Person, fund
 
@@ -89,8 +91,8 @@ def test_a_hold_of_nothing_leaves_the_wallet_alone(alice: Person) -> None:
     assert wallet(alice).held == Decimal(0)
 
 
-def abandoned(person: Person) -> list[Hold]:
-    return list(Hold.objects.filter(holds.abandoned(), workspace=person.workspace))
+def abandoned(person: Person, **given: Any) -> list[Hold]:
+    return list(Hold.objects.filter(holds.abandoned(**given), workspace=person.workspace))
 
 
 def test_a_hold_of_a_dead_process_is_abandoned_at_once(alice: Person) -> None:
@@ -102,6 +104,48 @@ def test_a_hold_of_a_dead_process_is_abandoned_at_once(alice: Person) -> None:
     # Of a process on another machine nobody here can tell: its lease counts.
     Hold.objects.filter(workspace=alice.workspace).update(owner=f"elsewhere:{pid}:{int(started_at) + 1}")
     assert abandoned(alice) == []
+
+
+@pytest.mark.parametrize(
+    ("condition", "judges_others", "after"),
+    [
+        (Condition.DEAD, True, "0"),
+        (Condition.DEAD, False, "0"),
+        (Condition.STOPPED, True, "lease"),
+        (Condition.STOPPED, False, "lease"),
+        (Condition.UNKNOWN, True, "lease"),
+        (Condition.UNKNOWN, False, "15 minutes"),
+        (Condition.ALIVE, True, "15 minutes"),
+        (Condition.ALIVE, False, "15 minutes"),
+    ],
+)
+def test_when_a_hold_of_another_process_is_abandoned(
+    alice: Person, monkeypatch: pytest.MonkeyPatch, condition: Condition, judges_others: bool, after: str
+) -> None:
+    """A database that was away lets every lease run out, also those of calls that go on."""
+    hold = reserve(alice, "0")
+    Hold.objects.filter(workspace=alice.workspace).update(owner="another process")
+    monkeypatch.setattr(holds.processes, "condition", lambda owner: condition)
+    ages = {"0": timedelta(seconds=-50), "lease": timedelta(seconds=1), "15 minutes": timedelta(minutes=15, seconds=1)}
+    for name, age in ages.items():
+        Hold.objects.filter(workspace=alice.workspace).update(lease_until=timezone.now() - age)
+        is_due = list(ages).index(name) >= list(ages).index(after)
+        assert abandoned(alice, judges_others=judges_others) == ([hold] if is_due else []), name
+        assert abandoned(alice, judges_others=judges_others, running={hold.pk}) == []
+
+
+def test_an_own_hold_that_nobody_runs_is_abandoned_after_its_lease(alice: Person) -> None:
+    """Its call never started, or could not be settled."""
+    hold, other = reserve(alice, "0"), reserve(alice, "0")
+    Hold.objects.filter(workspace=alice.workspace).update(lease_until=timezone.now() - timedelta(seconds=1))
+    assert abandoned(alice, running={other.pk}, judges_others=False) == [hold]
+
+
+def test_a_hold_of_a_process_that_could_not_be_named_is_judged_by_its_lease(alice: Person) -> None:
+    hold = reserve(alice, "0")
+    Hold.objects.filter(workspace=alice.workspace).update(owner="", lease_until=timezone.now() - timedelta(seconds=1))
+    assert abandoned(alice) == [hold]
+    assert abandoned(alice, judges_others=False) == []
 
 
 def test_a_lease_runs_on_the_databases_clock(alice: Person, settings: object) -> None:

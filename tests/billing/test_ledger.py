@@ -16,7 +16,7 @@ from synapscale.common.errors import Conflict, InsufficientBalance, Unprocessabl
 from synapscale.common.models import new_id
 from tests.books import assert_clean
 from tests.catalogue import make_llm
-from tests.conversations.calling import ask, events, make_conversation, sent, settle, wallet
+from tests.conversations.calling import ask, events, hold_of, make_conversation, sent, settle, wallet
 from tests.people import Person, fund, make_cast
 
 pytestmark = pytest.mark.django_db
@@ -180,9 +180,13 @@ def test_the_largest_and_the_smallest_credit(alice: Person) -> None:
 def test_a_balance_has_an_upper_bound(alice: Person) -> None:
     for _ in range(4):
         credit(alice, ledger.MAX_CREDIT)
-    with pytest.raises(IntegrityError), transaction.atomic():
-        credit(alice, Decimal("0.000000000001"))
-    assert wallet(alice).balance == Decimal("4000000")
+    with pytest.raises(Unprocessable) as refused:
+        credit(alice, Decimal("0.000000000001"), "too much")
+    assert refused.value.code == "balance_out_of_bounds"
+    assert refused.value.message == "A wallet's balance is 4000000.00 USD at most."
+    assert (wallet(alice).balance, len(events(alice))) == (Decimal("4000000"), 4)
+    fee(alice, "0.000000000001")
+    assert credit(alice, Decimal("0.000000000001"), "too much")[1]
 
 
 @pytest.mark.parametrize("reference", ["", "   ", "x" * 201])
@@ -275,6 +279,29 @@ def test_what_is_held_for_calls_can_not_be_charged_otherwise(alice: Person) -> N
     fee(alice, "0.999781")
     settle(admitted, sent())
     assert wallet(alice).balance == Decimal("0.000169")
+
+
+@pytest.mark.parametrize("mode", ["prepaid", "untracked"])
+def test_a_hold_that_the_wallet_does_not_hold_is_not_settled(alice: Person, mode: str) -> None:
+    """It was given back already, by somebody else: to settle it again would free what other calls have reserved."""
+    credit(alice, Decimal("1"))
+    make_llm()
+    admitted = ask(alice, make_conversation(alice))
+    set_mode(alice, mode)
+    with transaction.atomic():
+        Wallet.objects.filter(workspace=alice.workspace).update(held=Decimal("0.000218999999"))
+        with pytest.raises(ledger.NotCovered):
+            ledger.charge(
+                wallet_id=wallet(alice).pk,
+                workspace_id=alice.workspace.pk,
+                amount=Decimal("0.0001"),
+                hold=hold_of(admitted),
+                reference="x",
+                user_id=None,
+            )
+        assert (wallet(alice).balance, len(events(alice))) == (1, 1)
+        transaction.set_rollback(True)
+    settle(admitted, sent())
 
 
 def test_a_charge_outside_a_transaction_is_refused(transactional_db: None) -> None:

@@ -191,7 +191,8 @@ def test_no_limit_is_no_row(alice: Person, llm: LLM) -> None:
     token = limited(alice, None)
     assert spending.left(token, at=MONDAY) is None
     assert spending.left(None, at=MONDAY) is None
-    assert (spending.spent(token, at=MONDAY), spending.reserved(token)) == (Decimal(0), Decimal(0))
+    assert spending.allowance(token, at=MONDAY) is None
+    assert spending.spent(token, at=MONDAY) == Decimal(0)
     message = answered(alice, make_conversation(alice), access_token=token)
     assert message.hold.access_token is None  # type: ignore[union-attr]
     assert not TokenSpend.objects.filter(workspace=alice.workspace).exists()

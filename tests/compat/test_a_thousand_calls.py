@@ -22,7 +22,7 @@ from tests.people import Cast, fund
 from tests.providers.standins import Behaviour, StandIn, answer, fault, refusal
 
 CALLS = 1000
-AT_ONCE = 24
+AT_ONCE = 12
 PARAMETERS = {"parameters": WEATHER}
 OPENAI_TOOL: Any = {"type": "function", "function": {"name": "weather", **PARAMETERS}}
 ANTHROPIC_TOOL: Any = {"name": "weather", "input_schema": WEATHER}

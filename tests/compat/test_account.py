@@ -11,6 +11,7 @@ import httpx2
 import openai
 import pytest
 from django.db.models import Sum
+from django.urls import get_resolver
 from django.utils import timezone
 
 from conversations.compat import account
@@ -171,6 +172,15 @@ def test_an_untracked_wallet_never_ends(clients: Clients, alice: Person, paid: S
 
 
 # who -----------------------------------------------------------------------------------------------------------------
+
+
+def test_every_address_is_tried_here() -> None:
+    """One that is added later must be added to the tests of who may see what."""
+    patterns = next(part for part in get_resolver().url_patterns if str(part.pattern) == "v1/").url_patterns
+    assert {pattern.name for pattern in patterns} == {
+        *("v1-models", "v1-model", "v1-key", "v1-subscription", "v1-usage"),
+        *("v1-chat-completions", "v1-messages", "v1-count-tokens", "v1-nowhere"),
+    }
 
 
 @pytest.mark.parametrize("path", GETS)

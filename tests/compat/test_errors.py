@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from unittest.mock import patch
 
@@ -9,16 +10,15 @@ import anthropic
 import httpx2
 import openai
 import pytest
-from django.db import OperationalError, transaction
+from django.db import OperationalError
 
-from billing import holds, ledger
-from billing.models import Hold
 from conversations import chat
 from conversations.models import Message
 from llm.models import LLM
-from synapscale.common.money import ZERO, usd_text
+from synapscale.common.money import usd_text
 from tests.api.asking import make_conversation
 from tests.compat.clients import HELLO, SDKS, Clients, code_of
+from tests.conftest import wait_for
 from tests.people import Person, fund
 from tests.providers.standins import StandIn, fault, refusal
 from workspaces.models import Workspace
@@ -110,19 +110,22 @@ def test_no_money(
     assert house_keys.requests == []
 
 
-def test_money_that_is_only_reserved(clients: Clients, alice: Person, model: str, sdk: str, paid: StandIn) -> None:
+def test_money_that_is_only_reserved(
+    clients: Clients, charlie: Person, model: str, sdk: str, house_keys: StandIn, audited: None
+) -> None:
     """It will be there soon, and the client is told when; but no SDK waits for money by itself."""
-    with transaction.atomic():
-        wallet = ledger.wallet_of(alice.workspace.pk)
-        hold = holds.open_hold(wallet=wallet, user_id=alice.user.pk, amount=wallet.balance)
-        holds.reserve(wallet=wallet, amount=wallet.balance)
+    fund(charlie.workspace, "0.0003")
+    house_keys.answer(wait=2.0)
     kind = "APIStatusError" if sdk == "openai" else "PaymentRequiredError"
-    error = clients.refused(kind, sdk, alice, model, retries=3)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(clients.ask, sdk, charlie, model)
+        wait_for(lambda: len(house_keys.requests) == 1, "the first call")
+        error = clients.refused(kind, sdk, charlie, model, retries=3)
+        assert first.result().usage.cost == "0.00002"
+    assert "in_flight_holds" in error.response.text
     assert error.response.headers["Retry-After"] == "2"
     assert error.response.headers["x-should-retry"] == "false"
-    with transaction.atomic():
-        holds.resolve(hold=hold, state=Hold.State.RELEASED, charged=ZERO)
-        holds.give_back(hold=hold)
+    assert len(house_keys.requests) == 1
 
 
 # what the provider did -----------------------------------------------------------------------------------------------

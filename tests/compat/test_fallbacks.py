@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from conversations.models import UsageLog
 from llm.models import LLM
 from tests.api.asking import balance, make_agent
-from tests.compat.clients import HELLO, Clients, code_of
+from tests.compat.clients import HELLO, SDKS, Clients, code_of
 from tests.people import Person
-from tests.providers.standins import StandIn, answer, refusal
+from tests.providers.standins import StandIn, answer, fault, refusal
 from workspaces.models import Workspace
 
 FAILS = (refusal(500), refusal(529, vendor="anthropic"))
@@ -22,6 +23,13 @@ def fallbacks(alice: Person, models: dict[str, LLM]) -> list[str]:
     names = [str(models[name]) for name in ("anthropic", "google", "grok")]
     Workspace.objects.filter(pk=alice.workspace.pk).update(fallback_models=names)
     return names
+
+
+def spoken(event: Any) -> str:
+    """The text in an event of either SDK."""
+    if hasattr(event, "choices"):
+        return event.choices[0].delta.content or "" if event.choices else ""
+    return getattr(getattr(event, "delta", None), "text", "")
 
 
 def attempts(person: Person) -> list[tuple[int, str, str]]:
@@ -65,6 +73,33 @@ def test_in_a_stream(
     assert [status for _, _, status in attempts(alice)] == ["error", "error", "success"]
 
 
+def test_in_a_stream_that_had_begun_with_nothing(
+    clients: Clients, alice: Person, models: dict[str, LLM], fallbacks: list[str], sdk: str, paid: StandIn
+) -> None:
+    """A client is not left without a word for long: then the model at the end is the one that answered."""
+    paid.script(refusal(500, wait=1.0), answer("I answer."))
+    with patch("conversations.compat.views.START_SECONDS", 0.2):
+        stream = clients.ask(sdk, alice, str(models["openai"]), stream=True)
+        assert stream.response.headers["x-synapscale-model"] == "openai/openai-test"
+        events = list(stream)
+    assert "I answer." in "".join(map(spoken, events))
+    if sdk == "openai":
+        assert (events[0].model, events[-1].model) == ("openai/openai-test", "anthropic/anthropic-test")
+    assert [status for _, _, status in attempts(alice)] == ["error", "success"]
+
+
+def test_a_failure_of_a_stream_that_had_begun_with_nothing(
+    clients: Clients, alice: Person, models: dict[str, LLM], sdk: str, paid: StandIn
+) -> None:
+    paid.script(refusal(500, wait=1.0))
+    with patch("conversations.compat.views.START_SECONDS", 0.2):
+        stream = clients.ask(sdk, alice, str(models["openai"]), stream=True)
+        with pytest.raises(SDKS[sdk].APIError) as caught:
+            list(stream)
+    assert code_of(caught.value) == "provider_unavailable"
+    assert balance(alice.workspace) == 1
+
+
 def test_the_fallbacks_of_the_default_agent(
     clients: Clients, alice: Person, models: dict[str, LLM], sdk: str, paid: StandIn
 ) -> None:
@@ -96,8 +131,6 @@ def test_what_another_model_can_not_help(
 def test_no_fallback_once_a_piece_was_shown(
     clients: Clients, alice: Person, models: dict[str, LLM], fallbacks: list[str], paid: StandIn
 ) -> None:
-    from tests.providers.standins import fault
-
     paid.script(fault("cut", after=3, chunks=["Hello", " world"]), answer("Another."))
     body: dict[str, Any] = {"model": str(models["openai"]), "messages": HELLO, "stream": True}
     text = clients.post(alice, "chat/completions", body).text

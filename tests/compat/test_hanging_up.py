@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import socket
+from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import urlsplit
 
 import pytest
 
 from conversations import calls
+from conversations.compat.listening import Listening
 from conversations.models import Message, UsageLog
 from llm.models import LLM
 from tests.api.asking import balance, the_log
@@ -91,6 +95,31 @@ def test_before_the_first_piece(
     else:
         assert (log.input_tokens, log.output_tokens, log.is_estimate) == (10, 1, True)
         assert balance(alice.workspace) == 1 - Decimal("0.000012")
+
+
+def test_before_anything_was_asked_of_the_stream() -> None:
+    """A response that was never read, because its client went away while it was being made."""
+
+    class Stoppable:
+        stops = 0
+
+        def stop(self) -> None:
+            self.stops += 1
+
+    async def events() -> AsyncIterator[bytes]:
+        yield b"x"
+
+    async def run() -> None:
+        unread, read, closed = Stoppable(), Stoppable(), Stoppable()
+        with patch("conversations.compat.listening.UNREAD_SECONDS", 0.05):
+            Listening(events(), unread)  # type: ignore[arg-type]
+            listening = Listening(events(), read)  # type: ignore[arg-type]
+            assert [event async for event in listening] == [b"x"]
+            await asyncio.to_thread(Listening(events(), closed).close)  # type: ignore[arg-type]
+            await asyncio.sleep(0.1)
+        assert (unread.stops, read.stops, closed.stops) == (1, 0, 1)
+
+    asyncio.run(run())
 
 
 def test_a_plain_call_is_finished(

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import anthropic
+import httpx2
 import pytest
 
 from conversations.models import Message, UsageLog
@@ -14,7 +15,7 @@ from tests.api.asking import balance, set_wallet, the_log
 from tests.compat.clients import HELLO, OWN_KEY, Clients, code_of, set_own_key
 from tests.people import Person
 from tests.providers.standins import StandIn, refusal
-from workspaces.models import User
+from workspaces.models import AccessToken, User
 
 
 def told(answer: Any) -> tuple[str, bool, str, bool]:
@@ -127,14 +128,12 @@ def test_the_sum_of_what_was_told(clients: Clients, alice: Person, model: str, v
 # keys of ours --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("header", ["Authorization", "authorization", "x-api-key"])
+@pytest.mark.parametrize("header", ["Authorization", "x-api-key", "x-goog-api-key"])
 @pytest.mark.parametrize("path", ["chat/completions", "messages"])
 def test_a_key_in_either_header(
     clients: Clients, alice: Person, model: str, paid: StandIn, header: str, path: str
 ) -> None:
-    import httpx2
-
-    value = alice.token if header == "x-api-key" else f"Bearer {alice.token}"
+    value = f"Bearer {alice.token}" if header == "Authorization" else alice.token
     body = {"model": model, "messages": HELLO, "max_tokens": 9}
     response = httpx2.post(f"{clients.url}/v1/{path}", json=body, headers={header: value}, timeout=30)
     assert response.status_code == 200
@@ -147,9 +146,39 @@ def test_a_token_of_anthropics_sdk(clients: Clients, alice: Person, model: str, 
 
 
 def test_a_key_in_the_address(clients: Clients, alice: Person, model: str, paid: StandIn) -> None:
-    import httpx2
-
     response = httpx2.post(
         f"{clients.url}/v1/chat/completions?key={alice.token}", json={"model": model, "messages": HELLO}, timeout=30
     )
-    assert response.status_code == 401
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "token_in_address")
+    assert alice.token not in response.text
+    assert paid.requests == []
+
+
+def test_a_key_without_the_scope(
+    clients: Clients, alice: Person, models: dict[str, LLM], sdk: str, paid: StandIn
+) -> None:
+    """A key that may only read sees the models and itself, and calls none."""
+    AccessToken.objects.filter(workspace=alice.workspace, user=alice.user).update(scopes=["read"])
+    error = clients.refused("PermissionDeniedError", sdk, alice, str(models["openai"]))
+    assert code_of(error) == "scope_missing"
+    if sdk == "openai":
+        assert (error.param, error.body["metadata"]) == (None, {"scopes": ["chat"]})
+    with pytest.raises(anthropic.PermissionDeniedError):
+        clients.anthropic(alice).messages.count_tokens(model=str(models["openai"]), messages=HELLO)
+    assert clients.get(alice, "models").status_code == clients.get(alice, "key").status_code == 200
+    assert clients.get(alice, "dashboard/billing/usage").status_code == 403
+    assert paid.requests == []
+
+
+def test_a_keys_rate(clients: Clients, alice: Person, models: dict[str, LLM], sdk: str, paid: StandIn) -> None:
+    """What is left is in every answer; beyond it, the SDK is told when to come again."""
+    AccessToken.objects.filter(workspace=alice.workspace, user=alice.user).update(requests_per_minute=1)
+    create = clients.openai(alice).chat.completions if sdk == "openai" else clients.anthropic(alice).messages
+    raw = create.with_raw_response.create(model=str(models["openai"]), messages=HELLO, max_tokens=9)
+    assert (raw.headers["x-ratelimit-limit-requests"], raw.headers["x-ratelimit-remaining-requests"]) == ("1", "0")
+    error = clients.refused("RateLimitError", sdk, alice, str(models["openai"]))
+    assert (code_of(error), error.type) == ("rate_limited", "rate_limit_error")
+    assert 0 < int(error.response.headers["Retry-After"]) <= 60
+    assert "x-should-retry" not in error.response.headers
+    assert error.response.headers["x-ratelimit-limit-requests"] == "1"
+    assert len(paid.requests) == 1

@@ -31,7 +31,7 @@ EVENTS = [
     "call refused by the limit",
     "call shortened",
     "followed",
-    "followed, charged",
+    "followed, billed",
     "nobody follows",
     "fee",
 ]
@@ -77,7 +77,7 @@ def due(cost: Decimal, *, is_own: bool) -> Decimal:
 def reserved(available: Decimal, *, length: int, wanted: int, is_own: bool, factor: int = 1) -> tuple[int, Decimal]:
     """The tokens of answer that ``available`` affords (fewer than none, where not the prompt), and what they reserve."""
     budget = (available * 10_000 / FEE).quantize(PICO, ROUND_DOWN) if is_own else available
-    prompt = (up(length, 2) + 16) * IN * factor
+    prompt = (length + 16) * IN * factor  # an “x” is a token
     tokens = min(wanted, int((budget - prompt) // (OUT * factor)))
     return tokens, due(prompt + tokens * OUT * factor, is_own=is_own)
 

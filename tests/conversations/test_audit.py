@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.apps import apps
@@ -20,6 +21,7 @@ from conversations import admission, audit
 from conversations.asks import Ask
 from conversations.models import Conversation, Message, UsageLog
 from llm.models import LLM
+from llm.types import Usage
 from synapscale.common.models import TenantFK
 from tests.books import assert_clean, broken
 from tests.catalogue import make_llm
@@ -378,6 +380,20 @@ def test_clean_books_exit_with_nothing(books: Conversation) -> None:
     assert told["findings"] == [asdict(finding) for finding in audit.audit()]
 
 
+def test_a_quick_audit_looks_at_what_does_not_grow_with_history(
+    books: Conversation, django_assert_num_queries: Any
+) -> None:
+    """It is part of every start. What it looks at is still found, and only that."""
+    snapshot = 3 if connection.vendor == "postgresql" else 2
+    with django_assert_num_queries(len(audit.QUICK) + snapshot):
+        assert {finding.name for finding in audit.audit(is_quick=True)} == audit.QUICK
+    with unguarded():
+        run(f"UPDATE wallets SET held = held + 1, balance = balance + 1 WHERE {OF_ACME}")
+        quick = {finding.name for finding in audit.audit(is_quick=True) if not finding.holds}
+        assert quick == {"held", "last_event"}
+        assert quick | {"balance"} == set(broken())
+
+
 def test_an_empty_database_is_clean(db: None) -> None:
     assert_clean()
 
@@ -447,3 +463,11 @@ def test_within_a_transaction_its_statements_may_take_as_long_as_they_need(
     with pytest.raises(DatabaseError):
         audit.audit()
     assert timeout() == "7s"
+
+
+def test_a_failed_call_is_free_whatever_the_provider_billed(books: Conversation, cast: Cast) -> None:
+    settle(ask(cast.alice, books), failed(usage=Usage(input=10)))
+    assert_clean()
+    with unguarded():
+        run("UPDATE usage_logs SET status = 'error' WHERE charged_usd = 50000000 AND total_tokens = 30")
+        assert broken()["recomputed"] == UsageLog.objects.filter(status="error", charged_usd__gt=0).count() > 0

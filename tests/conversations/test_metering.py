@@ -327,12 +327,29 @@ def test_a_failed_call_is_charged_no_fee_per_request(alice: Person, conversation
     assert logs(alice)[1].charged_usd == Decimal("0.01005")
 
 
-def test_a_failed_call_that_the_provider_billed_is_charged(alice: Person, conversation: Conversation) -> None:
+@pytest.mark.parametrize(
+    ("reported", "is_estimate"), [({"usage": Usage(input=10)}, False), ({"seen_usage": Usage(input=10)}, True)]
+)
+def test_a_failed_call_with_nothing_to_show_is_free_and_what_the_provider_bills_is_noted(
+    alice: Person, conversation: Conversation, reported: dict[str, Usage], is_estimate: bool
+) -> None:
     admitted = ask(alice, conversation)
-    settle(admitted, failed(usage=Usage(input=10)))
+    message = settle(admitted, failed(**reported))
     (log,) = logs(alice)
-    assert (log.status, log.cost_usd, log.charged_usd) == ("error", Decimal("0.00001"), Decimal("0.00001"))
-    assert hold_of(admitted).state == "settled"
+    assert (log.status, log.cost_usd, log.charged_usd) == ("error", Decimal("0.00001"), Decimal(0))
+    assert (log.input_tokens, log.is_estimate, message.tokens_used) == (10, is_estimate, 10)
+    assert (hold_of(admitted).state, incidents(alice)) == ("released", [])
+    assert (wallet(alice).balance, wallet(alice).held) == (1, 0)
+
+
+def test_a_call_broken_off_with_only_its_prompt_reported_is_charged_for_it(
+    alice: Person, conversation: Conversation
+) -> None:
+    """Its client stopped it, or thinking had been shown."""
+    settle(ask(alice, conversation), failed(status="interrupted", seen_usage=Usage(input=10, output=1)))
+    (log,) = logs(alice)
+    assert (log.status, log.cost_usd, log.charged_usd) == ("interrupted", Decimal("0.000012"), Decimal("0.000012"))
+    assert log.is_estimate
 
 
 def test_nobody_pays_more_than_was_held(alice: Person, conversation: Conversation) -> None:

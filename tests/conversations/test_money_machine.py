@@ -196,14 +196,11 @@ class Money(RuleBasedStateMachine):
         """Before its first word (though the provider may have billed something), and the next model has its turn."""
         silent = [call for call in self.paper.open if not call.text]
         call, paper = silent[which % len(silent)], self.paper
-        cost = call.due(prompt=billed, output=0)
-        charged = min(cost, call.amount)
         outcome = failed(usage=Usage(input=billed) if billed else None)
-        # What it held comes back, less what it is charged.
-        back = call.amount - charged
-        available = paper.available + back
+        # What it held comes back: with nothing to show it is free, whatever the provider billed.
+        available = paper.available + call.amount
         if call.is_limited:
-            available = min(available, paper.token_limit - paper.token_spent - paper.token_held + back)
+            available = min(available, paper.token_limit - paper.token_spent - paper.token_held + call.amount)
         affordable, amount = reserved(
             available, length=call.length, wanted=call.wanted, is_own=call.is_own, factor=SECOND
         )
@@ -214,16 +211,16 @@ class Money(RuleBasedStateMachine):
             return
         assert following is not None
         assert (following.request.max_tokens, hold_of(following).amount) == (affordable, amount)
-        assert hold_of(call.admitted).state == ("settled" if charged else "released")
-        paper.end_attempt(call, cost)
-        self._remember(call, charged)
-        REACHED["followed, charged" if charged else "followed"] += 1
+        assert hold_of(call.admitted).state == "released"
+        paper.end_attempt(call, Decimal(0))
+        self._remember(call, Decimal(0))
+        REACHED["followed, billed" if billed else "followed"] += 1
         paper.open.append(replace(call, admitted=following, amount=amount, factor=SECOND))
 
     @precondition(lambda self: self.paper.open)
     @rule(which=pick, how=st.sampled_from(["answer", "failure", "death"]), prompt=tokens, written=tokens)
     def end(self, which: int, how: str, prompt: int, written: int) -> None:
-        """By an answer, by a failure (with what the provider billed for it, if anything), or with its process."""
+        """By an answer, by a failure (free, whatever the provider billed for it), or with its process."""
         call = self._open(which)
         if how == "answer":
             settle(call.admitted, sent(usage={"input": prompt, "output": written}))
@@ -231,7 +228,7 @@ class Money(RuleBasedStateMachine):
         elif how == "failure":
             billed = prompt if prompt > 200 else 0
             settle(call.admitted, failed(usage=Usage(input=billed) if billed else None))
-            self._close(call, call.due(prompt=billed, output=0), state="settled" if billed else "released")
+            self._close(call, Decimal(0), state="released")
         else:
             if written > 100:
                 call.text = "z" * written

@@ -246,7 +246,7 @@ def test_a_failed_call_costs_no_fee(funded: Person, conversation: Conversation) 
     settle(ask(funded, conversation), failed())
     assert states(funded) == [("released", Decimal(HELD) / 10, 0)]
     settle(ask(funded, conversation), failed(usage=Usage(input=10)))
-    assert logs(funded)[1].charged_usd == Decimal("0.000001")
+    assert (logs(funded)[1].cost_usd, logs(funded)[1].charged_usd) == (Decimal("0.00001"), 0)
     assert_clean()
 
 
@@ -320,10 +320,8 @@ def test_falling_back_from_an_own_key_to_the_houses(funded: Person, conversation
     first = ask(funded, conversation)
     UserVariable.objects.all().delete()
     settle(followed(first, failed(usage=Usage(input=100))), sent())
-    assert [(event.event_type, event.amount_usd) for event in events(funded)[1:]] == [
-        ("fee", Decimal("-0.00001")),
-        ("usage", Decimal("-0.000055")),
-    ]
+    assert [(event.event_type, event.amount_usd) for event in events(funded)[1:]] == [("usage", Decimal("-0.000055"))]
+    assert [(log.key_source, log.charged_usd) for log in logs(funded)] == [("user", 0), ("global", Decimal("0.000055"))]
     assert [amount for _, amount, _ in states(funded)] == [Decimal(HELD) / 10, Decimal(HELD) * 11 / 10]
     assert_clean()
 

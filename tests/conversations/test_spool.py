@@ -94,6 +94,23 @@ def test_it_is_written_before_and_removed_after(
     assert files(spool) == []
 
 
+def test_the_file_and_its_name_are_flushed_to_disk(
+    alice: Person, conversation: Conversation, spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file before it gets its name, and the folder after it: a power cut leaves all of it or nothing."""
+    flushed: list[str] = []
+    real = os.fsync
+
+    def look(descriptor: int) -> None:
+        flushed.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        real(descriptor)
+
+    admitted = ask(alice, conversation)
+    monkeypatch.setattr(os, "fsync", look)
+    spooled(admitted, sent())
+    assert flushed == [str(spool / f"{admitted.answer.pk}.{os.getpid()}.draft"), str(spool)]
+
+
 def test_what_a_crash_left_is_settled_in_full(
     alice: Person, conversation: Conversation, spool: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

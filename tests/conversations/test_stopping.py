@@ -129,7 +129,7 @@ def test_the_prompt_that_the_provider_has_counted_is_paid_for(alice: Person, pro
 
     run(admitted, scenario)
     message = answer_of(admitted)
-    assert (message.status, message.content, message.tokens_used) == ("error", "", 36)
+    assert (message.status, message.content, message.tokens_used) == ("interrupted", "", 36)
     (log,) = logs(alice)
     # 30 and 5 in, and the one token that its first event counts
     assert (log.input_tokens, log.cached_input_tokens, log.output_tokens) == (30, 5, 1)
@@ -244,7 +244,7 @@ def test_while_it_is_settled_it_is_settled_in_full(
 ) -> None:
     provider.answer("All of it", usage={"input": 10, "output": 3})
     admitted = ask(alice, conversation)
-    gate = Gate(monkeypatch, calls, "settle_spooled")
+    gate = Gate(monkeypatch, calls, "settle_from_spool")
 
     async def scenario(call: Call) -> None:
         await until(gate.reached.is_set, "the settling")
@@ -283,7 +283,7 @@ def test_while_it_falls_back_the_next_model_is_not_called(
     assert (message.status, message.attempt, message.error_code) == ("error", 2, "client_disconnected")
     assert outcome.is_stopped
     assert [(log.attempt, str(log.llm), log.error_code, log.total_tokens) for log in logs(alice)] == [
-        (1, "anthropic/anthropic-test", "provider_unavailable", 0),
+        (1, "anthropic/anthropic-test", "provider_unavailable", 31),
         (2, "openai/second", "client_disconnected", 0),
     ]
     assert states(alice) == [("released", Decimal(HELD), 0), ("released", SECOND_HELD, 0)]

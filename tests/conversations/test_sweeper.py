@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 from billing import holds
@@ -256,3 +257,59 @@ def test_a_complete_answer_in_the_spool_goes_before(
     assert reported(sweeper.sweep()) == (1, 0, 0)
     assert answer_of(admitted).content == "Half and whole"
     assert logs(alice)[0].status == "success"
+
+
+# --- After an outage --------------------------------------------------------------------------------------------------
+
+
+def of_another_machine(admitted: Any) -> None:
+    Hold.objects.filter(workspace_id=admitted.answer.workspace_id).update(owner="elsewhere:1:2:3")
+    lapse(admitted)
+
+
+@pytest.fixture
+def settled_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database has been there for long, as far as it says itself."""
+    monkeypatch.setattr(sweeper, "_database_age", lambda: 1e9)
+
+
+@pytest.mark.usefixtures("settled_down")
+def test_calls_of_other_machines_are_left_alone_until_the_database_has_been_back_for_a_while(
+    alice: Person, conversation: Conversation, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.HOLD_LEASE_SECONDS = 60
+    admitted = ask(alice, conversation)
+    of_another_machine(admitted)
+    now = [1000.0]
+    monkeypatch.setattr(sweeper.time, "monotonic", lambda: now[0])
+
+    with monkeypatch.context() as patch:
+
+        def away(**_: Any) -> None:
+            raise OperationalError("the database is away")
+
+        patch.setattr(holds, "abandoned", away)
+        with pytest.raises(OperationalError):
+            sweeper.sweep()
+    now[0] += 89.9
+    assert reported(sweeper.sweep()) == (0, 0, 0)
+    assert hold_of(admitted).state == "held"
+    now[0] += 0.2
+    assert reported(sweeper.sweep()) == (0, 0, 1)
+
+
+def test_so_are_they_when_the_database_has_just_started(
+    alice: Person, conversation: Conversation, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.HOLD_LEASE_SECONDS = 60
+    admitted = ask(alice, conversation)
+    of_another_machine(admitted)
+    for age, swept in ((89.9, (0, 0, 0)), (90, (0, 0, 1))):
+        monkeypatch.setattr(sweeper, "_database_age", lambda age=age: age)
+        assert reported(sweeper.sweep()) == swept
+
+
+def test_how_long_the_database_runs_is_asked_of_it() -> None:
+    age = sweeper._database_age()
+    assert age > 0
+    assert (age < 86_400) == (connection.vendor == "postgresql")

@@ -199,6 +199,14 @@ def test_being_cancelled_closes_the_stream_and_says_how_far_it_came(monkeypatch:
     assert (outcome.is_stopped, outcome.error_code, outcome.http_status) == (True, "client_disconnected", 499)
 
 
+@pytest.mark.parametrize(("seen", "status"), [(Usage(input=7), "interrupted"), (None, "error")])
+def test_a_client_that_stops_a_call_owes_the_prompt_once_it_is_reported(seen: Usage | None, status: str) -> None:
+    attempt = Try(REQUEST, HOUSE, streams=True, on_piece=lambda: None)
+    attempt._seen_usage = seen
+    assert (attempt.stopped().status, attempt.stopped().seen_usage) == (status, seen)
+    assert attempt.taken_away().status == "error"
+
+
 @pytest.mark.parametrize(
     ("credentials", "text", "status"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
@@ -16,7 +17,7 @@ import psycopg
 import pytest
 from django.db import connection
 
-from billing.models import Wallet
+from billing.models import HoldIncident, Wallet
 from conversations.models import Message, UsageLog
 from tests.conftest import wait_for
 from tests.faults.conftest import Chat, ServerProcess
@@ -130,3 +131,25 @@ def test_an_answer_on_disk_survives_the_process_too(
     assert (answer.status, answer.content) == ("sent", "Worth waiting for.")
     assert (log.status, log.is_estimate, log.charged_usd) == ("success", False, Decimal("0.000018"))
     assert Wallet.objects.get(workspace=chat.person.workspace).balance == Decimal("0.999982")
+
+
+def test_a_call_under_way_outlives_an_outage_that_is_longer_than_its_lease(
+    start: Callable[..., ServerProcess], chat: Chat, provider: StandIn
+) -> None:
+    """Its own server sweeps as soon as the database is back, and must not be faster than the renewal."""
+    fund(chat.person.workspace, "1")
+    words = [f"word{number:03d} " for number in range(400)]
+    provider.answer(text="".join(words), chunks=words, delay=0.02, usage={"input": 10, "output": 400})
+    server = start(HOLD_LEASE_SECONDS=2, SQLITE_BUSY_SECONDS=1, SWEEP_SECONDS=1)
+    client = Client(chat, server)
+    wait_for(lambda: provider.requests != [], "the call to reach the provider")
+    with database_away():
+        over = time.monotonic() + 4
+        wait_for(lambda: time.monotonic() > over, "the lease to run out")
+    client.join(60)
+
+    assert client.response is not None
+    assert client.response.status_code == 201, client.response.text
+    log = UsageLog.objects.get(workspace=chat.person.workspace)
+    assert (log.status, log.is_estimate, log.charged_usd) == ("success", False, Decimal("0.00081"))
+    assert not HoldIncident.objects.filter(workspace=chat.person.workspace).exists()

@@ -50,7 +50,9 @@ def test_an_image_at_a_private_host_is_reserved_as_at_the_dearest_vendor(width: 
 
 
 def test_an_image_without_a_known_price_is_refused() -> None:
+    assert all(images.knows(provider) for provider in (*VENDORS, "private"))
     for provider in ("deepseek", "demo"):
+        assert not images.knows(provider)
         with pytest.raises(ValueError, match="no known price"):
             images.image_tokens(provider, 10, 10)
     with pytest.raises(ValueError, match="one pixel"):

@@ -122,6 +122,21 @@ def test_cheapest_is_one_query_over_the_prices_of_now(django_assert_num_queries:
     with django_assert_num_queries(1):
         assert LLM.objects.cheapest() == tie_a
     assert LLM.objects.filter(provider=ProviderName.OPENAI).cheapest().name == "tie-b"
+    assert LLM.objects.cheapest(provider=ProviderName.OPENAI).name == "tie-b"
+    assert LLM.objects.cheapest(provider=ProviderName.DEMO).name == "demo-1"
+    assert LLM.objects.cheapest(provider=ProviderName.GOOGLE) is None
+
+
+def test_the_prices_of_a_moment_are_one_query(django_assert_num_queries: NumQueries) -> None:
+    now = timezone.now()
+    changed, unpriced = make_llm("changed"), make_llm("unpriced")
+    before = make_price(changed, effective_to=now)
+    after = make_price(changed, effective_from=now)
+    other = make_price(make_llm("other"))
+    with django_assert_num_queries(1):
+        prices = LLMPrice.objects.all().by_llm(now)
+    assert prices == {changed.pk: after, other.llm_id: other}
+    assert LLMPrice.objects.filter(llm__in=[changed, unpriced]).by_llm(now - DAY) == {changed.pk: before}
 
 
 # --- Rules ----------------------------------------------------------------------------------------------------------

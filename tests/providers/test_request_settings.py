@@ -53,6 +53,7 @@ def test_sampling_of_reasoning_models(provider: StandIn, name: str, kept: list[s
 def test_sampling_at_anthropic(provider: StandIn) -> None:
     """Several models refuse temperature and top_p together."""
     assert only(body_of(provider, "anthropic", **SAMPLING), *SAMPLING) == {"temperature": 0.3, "top_k": 40}
+    assert body_of(provider, "anthropic", temperature=1.7)["temperature"] == 1  # the highest it takes
     without = {**SAMPLING, "temperature": None}
     assert only(body_of(provider, "anthropic", **without), *SAMPLING) == {"top_p": 0.9, "top_k": 40}
     assert only(body_of(provider, "anthropic", **SAMPLING, is_reasoning=True), *SAMPLING) == {}

@@ -9,8 +9,8 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from llm.errors import ProviderNotConfigured
-from llm.keys import credentials_for, providers_with_key
+from llm.errors import PaidFallbackForbidden, ProviderNotConfigured
+from llm.keys import credentials_for, own_sources, providers_with_key, source_for
 from llm.models import LLM
 from synapscale.common.errors import Conflict
 from tests.people import Person
@@ -148,7 +148,15 @@ def test_of_many_who_create_it_at_once_one_does(alice: Person) -> None:
 
 
 def key_of(person: Person, provider: str = "openai") -> tuple[str, str]:
-    credentials = credentials_for(user=person.user, workspace=person.workspace, llm=LLM(provider=provider, name="any"))
+    llm, own = LLM(provider=provider, name="any"), own_sources(user=person.user, workspace=person.workspace)
+    try:
+        credentials = credentials_for(user=person.user, workspace=person.workspace, llm=llm)
+    except ProviderNotConfigured:
+        if provider not in own:  # one of their own that can't be read is found out when it is opened
+            with pytest.raises(ProviderNotConfigured):
+                source_for(user=person.user, llm=llm, own=own)
+        raise
+    assert source_for(user=person.user, llm=llm, own=own) == credentials.source
     assert credentials.base_url == f"https://{provider}.test"
     assert credentials.provider == provider
     assert credentials.api_key not in repr(credentials)
@@ -204,6 +212,26 @@ def test_a_torn_key_is_an_error_too(alice: Person) -> None:
 def test_the_demo_needs_no_key(alice: Person) -> None:
     credentials = credentials_for(user=alice.user, workspace=alice.workspace, llm=LLM(provider="demo", name="any"))
     assert (credentials.source, credentials.base_url) == ("global", "")
+
+
+def test_whose_keys_there_are_is_one_query(alice: Person, bob: Person, django_assert_num_queries: Any) -> None:
+    variable(user=alice.user, name="grok")
+    variable(workspace=alice.workspace, name="grok")
+    variable(workspace=alice.workspace, name="llama")
+    with django_assert_num_queries(1):
+        assert own_sources(user=alice.user, workspace=alice.workspace) == {"grok": "user", "llama": "workspace"}
+    assert own_sources(user=bob.user, workspace=bob.workspace) == {"grok": "workspace", "llama": "workspace"}
+
+
+def test_who_lets_no_call_be_paid_for_runs_on_own_keys_alone(alice: Person) -> None:
+    alice.user.allows_paid_fallback = False
+    with pytest.raises(PaidFallbackForbidden):
+        key_of(alice)
+    with pytest.raises(ProviderNotConfigured) as caught:
+        key_of(alice, "grok")
+    assert type(caught.value) is ProviderNotConfigured  # there is nothing to fall back to
+    variable("sk-alice", user=alice.user)
+    assert key_of(alice) == ("sk-alice", "user")
 
 
 def test_which_providers_have_a_key(alice: Person, bob: Person) -> None:

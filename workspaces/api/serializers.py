@@ -3,9 +3,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from django.core.validators import RegexValidator
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
+from rest_framework.validators import UniqueValidator
 
 from synapscale.common.parsing import (
     StrictCharField,
@@ -15,6 +17,7 @@ from synapscale.common.parsing import (
     StrictUsdField,
 )
 from workspaces import issuing, model_names, tokens, variables
+from workspaces.members import SLUG_TAKEN
 from workspaces.models import AccessToken, Membership, Scope, User, UserVariable, Workspace
 
 
@@ -92,6 +95,28 @@ class WorkspaceSerializer(StrictModelSerializer):
         if any(errors.values()):
             raise serializers.ValidationError({field: wrong for field, wrong in errors.items() if wrong})
         return data
+
+
+class NewWorkspaceSerializer(StrictModelSerializer):
+    """A workspace as it is made: its rules come later, from a token of its own."""
+
+    slug = StrictCharField(
+        max_length=80,
+        validators=[
+            RegexValidator(r"^[a-z0-9_-]+\Z", "Only lower-case letters, digits, hyphens and underscores."),
+            UniqueValidator(Workspace.objects.all(), message=SLUG_TAKEN),
+        ],
+        help_text="Its short name, for good.",
+    )
+    notice = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Workspace
+        fields = [*WorkspaceSerializer.Meta.fields, "notice"]
+        read_only_fields = [name for name in WorkspaceSerializer.Meta.fields if name not in {"name", "slug", "kind"}]
+
+    def get_notice(self, workspace: Workspace) -> str:
+        return f"A token is of one workspace: get one for “{workspace.slug}” to work in it."
 
 
 class MemberSerializer(StrictModelSerializer):

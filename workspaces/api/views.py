@@ -3,14 +3,16 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, viewsets
 from rest_framework.generics import get_object_or_404
+from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from synapscale.common.parsing import StrictQuery
 from workspaces import members
-from workspaces.api.serializers import MemberSerializer, WorkspaceSerializer
+from workspaces.api.serializers import MemberSerializer, NewWorkspaceSerializer, WorkspaceSerializer
 from workspaces.authentication import caller
 from workspaces.models import Membership, Scope, Workspace
 from workspaces.permissions import ReadOrAdmin
@@ -23,19 +25,36 @@ class WorkspaceViewSet(
     mixins.UpdateModelMixin,
     viewsets.GenericViewSet[Workspace],
 ):
-    """The token's workspace and its rules. Admins and owners may change the rules."""
+    """The token's workspace and its rules. Admins and owners may change the rules; everybody may make another one."""
 
     serializer_class = WorkspaceSerializer
     permission_classes = [ReadOrAdmin]
     scopes_to_read = {Scope.READ, Scope.ADMIN}
     scopes_to_write = {Scope.ADMIN}
     queryset = Workspace.objects.none()
-    http_method_names = ["get", "patch", "head", "options"]
+    http_method_names = ["get", "post", "patch", "head", "options"]
+
+    def get_permissions(self) -> Any:
+        # Whoever makes one owns it. What they may do in the token's has nothing to do with it.
+        return [IsAuthenticated()] if self.action == "create" else super().get_permissions()
 
     def get_queryset(self) -> QuerySet[Workspace]:
         if self.request.auth is None:  # the schema generator asks without a caller
             return self.queryset
         return Workspace.objects.filter(pk=caller(self.request).workspace.pk)
+
+    @extend_schema(request=NewWorkspaceSerializer, responses={201: NewWorkspaceSerializer})
+    def create(self, request: Request) -> Response:
+        serializer = NewWorkspaceSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        given = serializer.validated_data
+        workspace = members.open_workspace(
+            owner=caller(request).user,
+            name=given["name"],
+            slug=given["slug"],
+            kind=given.get("kind", Workspace.Kind.INDIVIDUAL),
+        )
+        return Response(NewWorkspaceSerializer(workspace).data, status=201)
 
 
 class MemberViewSet(StrictQuery, viewsets.GenericViewSet[Membership]):

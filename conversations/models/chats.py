@@ -1,4 +1,4 @@
-"""Chats and what they cost: agents, conversations, messages, statistics per model, usage, feedback."""
+"""Chats: agents, conversations and their messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from conversations import call_settings
 from llm.models import LLM, LLMPrice
 from synapscale.common.models import TenantFK, TenantModel
 from synapscale.common.money import UsdField
-from workspaces.models import AccessToken, User, Workspace
+from workspaces.models import User, Workspace
 
 TEMPERATURE = [MinValueValidator(0), MaxValueValidator(2)]
 
@@ -227,177 +227,9 @@ class Message(TenantModel):
     def billing_events(self) -> models.QuerySet[BillingEvent]:
         """The charge of this message, and its refunds and adjustments."""
         events = BillingEvent.objects.filter(workspace_id=self.workspace_id)
+        from conversations.models.usage import UsageLog  # which points at messages
+
         charged = UsageLog.objects.filter(
             workspace_id=self.workspace_id, message=self, billing_event__isnull=False
         ).values("billing_event_id")
         return events.filter(Q(pk__in=charged) | Q(original_id__in=charged))
-
-
-class UsageLogQuerySet(models.QuerySet["UsageLog"]):
-    def of(self, message: Message) -> Self:
-        """The attempts at answering ``message``, in order, with their models."""
-        rows = self.filter(workspace_id=message.workspace_id, message=message)
-        return rows.select_related("llm").order_by("attempt")
-
-
-class UsageLog(TenantModel):
-    """One provider call: tokens, price, cost, timing. Append-only; corrections are billing events."""
-
-    class Status(models.TextChoices):
-        SUCCESS = "success", "Success"
-        ERROR = "error", "Error"
-        INTERRUPTED = "interrupted", "Interrupted"
-        LOST = "lost", "Lost"
-
-    class KeySource(models.TextChoices):
-        USER = "user", "The user's own key"
-        WORKSPACE = "workspace", "The workspace's key"
-        GLOBAL = "global", "The house's key"
-
-    message = TenantFK(Message, related_name="usage_logs")
-    attempt = models.PositiveSmallIntegerField(default=1)
-    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="usage_logs", db_index=False)
-    access_token = models.ForeignKey(
-        AccessToken, null=True, on_delete=models.PROTECT, related_name="usage_logs", db_index=False
-    )
-    conversation = TenantFK(Conversation, related_name="usage_logs")
-    llm = models.ForeignKey(LLM, on_delete=models.PROTECT, related_name="usage_logs", db_index=False)
-    price = models.ForeignKey(LLMPrice, on_delete=models.PROTECT, related_name="usage_logs", db_index=False)
-    priced_at = models.DateTimeField()
-    hold = TenantFK(Hold, null=True, related_name="usage_logs")
-    billing_event = TenantFK(BillingEvent, null=True, related_name="usage_logs")
-    input_tokens = models.PositiveBigIntegerField(default=0)
-    cached_input_tokens = models.PositiveBigIntegerField(default=0)
-    cache_write_5m_tokens = models.PositiveBigIntegerField(default=0)
-    cache_write_1h_tokens = models.PositiveBigIntegerField(default=0)
-    output_tokens = models.PositiveBigIntegerField(default=0)
-    reasoning_tokens = models.PositiveBigIntegerField(default=0)
-    total_tokens = models.PositiveBigIntegerField(default=0)
-    cost_usd = UsdField(default=0, help_text="What the provider costs.")
-    charged_usd = UsdField(default=0, help_text="What the wallet paid.")
-    markup_bps = models.PositiveIntegerField(default=0)
-    latency_ms = models.PositiveIntegerField(null=True)
-    time_to_first_token_ms = models.PositiveIntegerField(null=True)
-    api_status_code = models.PositiveSmallIntegerField(null=True)
-    user_api_key_used = models.BooleanField(default=False, help_text="Whether the call ran on the user's own key.")
-    key_source = models.CharField(max_length=10, choices=KeySource)
-    model_settings = models.JSONField(default=dict, blank=True)
-    status = models.CharField(max_length=12, choices=Status)
-    error_code = models.CharField(max_length=60, blank=True)
-    error_message = models.CharField(max_length=500, blank=True)
-    is_estimate = models.BooleanField(default=False, help_text="Tokens were estimated: the provider reported none.")
-    provider_request_id = models.CharField(max_length=200, blank=True)
-
-    objects = UsageLogQuerySet.as_manager()
-
-    class Meta:
-        db_table = "usage_logs"
-        constraints = [
-            *TenantModel.Meta.constraints,
-            models.UniqueConstraint(fields=["workspace", "message", "attempt"], name="usage_logs_once_per_attempt"),
-            models.CheckConstraint(
-                condition=Q(charged_usd=0, billing_event__isnull=True)
-                | Q(charged_usd__gt=0, billing_event__isnull=False),
-                name="usage_logs_charge_has_event",
-            ),
-            models.CheckConstraint(condition=Q(cost_usd__gte=0), name="usage_logs_cost_not_negative"),
-            models.UniqueConstraint(fields=["workspace", "billing_event"], name="usage_logs_event_once"),
-        ]
-        indexes = [
-            models.Index(fields=["workspace", "-created_at", "-id"], name="usage_logs_by_time"),
-            models.Index(fields=["workspace", "conversation", "-created_at"], name="usage_logs_by_conversation"),
-            models.Index(fields=["workspace", "user", "-created_at"], name="usage_logs_by_user"),
-            models.Index(fields=["workspace", "llm", "-created_at"], name="usage_logs_by_llm"),
-            models.Index(fields=["workspace", "access_token", "-created_at"], name="usage_logs_by_token"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.status}: {self.total_tokens} tokens"
-
-
-class ConversationLLM(TenantModel):
-    """What one model did in one conversation; derived from UsageLog, updated in the same transaction."""
-
-    conversation = TenantFK(Conversation, related_name="conversation_llms")
-    llm = models.ForeignKey(LLM, on_delete=models.PROTECT, related_name="conversation_llms", db_index=False)
-    first_used_at = models.DateTimeField()
-    last_used_at = models.DateTimeField()
-    message_count = models.PositiveIntegerField(default=0)
-    input_tokens = models.PositiveBigIntegerField(default=0)
-    output_tokens = models.PositiveBigIntegerField(default=0)
-    total_cost = UsdField(default=0, help_text="What the wallet paid, in USD.")
-
-    class Meta:
-        db_table = "conversation_llms"
-        constraints = [
-            *TenantModel.Meta.constraints,
-            models.UniqueConstraint(fields=["workspace", "conversation", "llm"], name="conversation_llms_once"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.llm_id} in {self.conversation_id}"
-
-
-class MessageFeedback(TenantModel):
-    """What a user thinks of an answer; one per user and message."""
-
-    class Thumb(models.TextChoices):
-        UP = "up", "Thumbs up"
-        DOWN = "down", "Thumbs down"
-
-    class Category(models.TextChoices):
-        HELPFUL = "helpful", "Helpful"
-        ACCURATE = "accurate", "Accurate"
-        CREATIVE = "creative", "Creative"
-        UNSAFE = "unsafe", "Unsafe"
-        WRONG = "wrong", "Wrong"
-        OTHER = "other", "Other"
-
-    message = TenantFK(Message, related_name="message_feedbacks")
-    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="message_feedbacks", db_index=False)
-    thumb = models.CharField(max_length=4, choices=Thumb, blank=True)
-    stars = models.PositiveSmallIntegerField(
-        null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(5)]
-    )
-    category = models.CharField(max_length=10, choices=Category, blank=True)
-    text = models.TextField(blank=True, max_length=5000)
-    suggestion = models.TextField(blank=True, max_length=5000, help_text="How the answer could be better.")
-    is_public = models.BooleanField(default=False)
-    updated_at = models.DateTimeField(auto_now=True)
-
-    class Meta:
-        db_table = "message_feedbacks"
-        constraints = [
-            *TenantModel.Meta.constraints,
-            models.UniqueConstraint(fields=["workspace", "message", "user"], name="message_feedbacks_once"),
-            models.CheckConstraint(
-                condition=Q(stars__isnull=True) | Q(stars__gte=1, stars__lte=5), name="message_feedbacks_stars"
-            ),
-            models.CheckConstraint(
-                condition=~Q(thumb="", stars__isnull=True, category="", text="", suggestion=""),
-                name="message_feedbacks_not_empty",
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"Feedback on {self.message_id}"
-
-
-class IdempotencyKey(TenantModel):
-    """A client's key for one paid request: the same key again gives the stored answer instead of a second charge."""
-
-    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+", db_index=False)
-    key = models.CharField(max_length=255)
-    request_hash = models.CharField(max_length=64)
-    message = TenantFK(Message, null=True, related_name="idempotency_keys")
-
-    class Meta:
-        db_table = "idempotency_keys"
-        constraints = [
-            *TenantModel.Meta.constraints,
-            models.UniqueConstraint(fields=["workspace", "user", "key"], name="idempotency_keys_once"),
-        ]
-        indexes = [models.Index(fields=["workspace", "created_at"], name="idempotency_keys_by_age")]
-
-    def __str__(self) -> str:
-        return self.key

@@ -1,0 +1,56 @@
+"""What users think of answers."""
+
+from __future__ import annotations
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+
+from conversations.models.chats import Message
+from synapscale.common.models import TenantFK, TenantModel
+from workspaces.models import User
+
+
+class MessageFeedback(TenantModel):
+    """What a user thinks of an answer; one per user and message."""
+
+    class Thumb(models.TextChoices):
+        UP = "up", "Thumbs up"
+        DOWN = "down", "Thumbs down"
+
+    class Category(models.TextChoices):
+        HELPFUL = "helpful", "Helpful"
+        ACCURATE = "accurate", "Accurate"
+        CREATIVE = "creative", "Creative"
+        UNSAFE = "unsafe", "Unsafe"
+        WRONG = "wrong", "Wrong"
+        OTHER = "other", "Other"
+
+    message = TenantFK(Message, related_name="message_feedbacks")
+    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="message_feedbacks", db_index=False)
+    thumb = models.CharField(max_length=4, choices=Thumb, blank=True)
+    stars = models.PositiveSmallIntegerField(
+        null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(5)]
+    )
+    category = models.CharField(max_length=10, choices=Category, blank=True)
+    text = models.TextField(blank=True, max_length=5000)
+    suggestion = models.TextField(blank=True, max_length=5000, help_text="How the answer could be better.")
+    is_public = models.BooleanField(default=False)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "message_feedbacks"
+        constraints = [
+            *TenantModel.Meta.constraints,
+            models.UniqueConstraint(fields=["workspace", "message", "user"], name="message_feedbacks_once"),
+            models.CheckConstraint(
+                condition=Q(stars__isnull=True) | Q(stars__gte=1, stars__lte=5), name="message_feedbacks_stars"
+            ),
+            models.CheckConstraint(
+                condition=~Q(thumb="", stars__isnull=True, category="", text="", suggestion=""),
+                name="message_feedbacks_not_empty",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"Feedback on {self.message_id}"
