@@ -41,7 +41,7 @@ from tests.conversations.calling import (
 )
 from tests.people import Person, fund
 from workspaces import ratelimits
-from workspaces.models import AccessToken, User, UserVariable
+from workspaces.models import AccessToken, RateBucket, User, UserVariable
 
 pytestmark = pytest.mark.django_db
 
@@ -193,6 +193,16 @@ def test_what_the_rate_limits_gave_stays_taken_until_the_end(
     assert given == [-7]
     settle(two, sent())
     assert given == [-7, 80]
+
+
+def test_the_answer_of_a_fallback_counts_against_the_rate_limit(alice: Person, falling: Conversation) -> None:
+    alice.workspace.tokens_per_minute = 100_000
+    two = followed(ask(alice, falling))
+    bucket = RateBucket.objects.get(workspace=alice.workspace)
+    assert bucket.tokens_left == (100_000 - 110) * 1000
+    settle(two, sent())
+    bucket.refresh_from_db()
+    assert bucket.tokens_left == (100_000 - 30) * 1000
 
 
 # --- Whose key --------------------------------------------------------------------------------------------------------
