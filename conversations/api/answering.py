@@ -29,7 +29,7 @@ from synapscale.common.api_errors import error_body
 from synapscale.common.db import in_db
 from synapscale.common.errors import Refusal
 from synapscale.common.sse import sse_response
-from synapscale.common.views import AsyncActionsMixin
+from synapscale.common.views import AsyncActionsMixin, require_asgi
 from workspaces import ratelimits
 from workspaces.authentication import caller
 
@@ -49,14 +49,15 @@ class AnsweringMixin(AsyncActionsMixin):
 
     def answered(self, ask: Ask, *, conversation_id: Any = None) -> Any:
         """The response to ``ask``, or the coroutine that makes it. Raises the Refusal that stands in the way."""
-        who = caller(self.request)
+        who, key = caller(self.request), idempotency_key(self.request)
+        require_asgi(self.request)
         admitted = chat.admit(
             user=who.user,
             workspace=who.workspace,
             membership=who.membership,
             conversation_id=conversation_id,
             ask=ask,
-            idempotency_key=idempotency_key(self.request),
+            idempotency_key=key,
             access_token=who.token,
         )
         if isinstance(admitted, Admitted):

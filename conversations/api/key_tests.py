@@ -24,7 +24,7 @@ from llm import own_keys
 from synapscale.common.api_errors import error_body
 from synapscale.common.db import in_db
 from synapscale.common.parsing import StrictQuery
-from synapscale.common.views import AsyncActionsMixin
+from synapscale.common.views import AsyncActionsMixin, require_asgi
 from workspaces import ratelimits
 from workspaces.authentication import caller
 from workspaces.models import Scope, User, Workspace
@@ -72,6 +72,7 @@ class _KeyTestView(AsyncActionsMixin, StrictQuery, APIView):  # type: ignore[mis
     @extend_schema(request=None, responses=KEY_TEST)
     def post(self, request: Request, provider: str, **kwargs: Any) -> Any:
         key = own_keys.find_key(owner=self.owner(), provider=provider)
+        require_asgi(request)
         try:
             admitted = key_tests.admit(key=key, by=caller(request))
         except key_tests.KeyUnusable as why:

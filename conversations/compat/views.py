@@ -29,7 +29,7 @@ from synapscale.common.db import in_db
 from synapscale.common.errors import NotFound
 from synapscale.common.parsing import CleaningJSONParser
 from synapscale.common.sse import sse_response
-from synapscale.common.views import AsyncActionsMixin
+from synapscale.common.views import AsyncActionsMixin, require_asgi
 from workspaces import ratelimits
 from workspaces.authentication import caller
 from workspaces.models import Scope
@@ -90,6 +90,7 @@ class AnswerView(AsyncActionsMixin, CompatView):  # type: ignore[misc]  # its di
     def post(self, request: Request) -> Any:
         who = caller(request)
         asked = self.spoken.read(dict(request.data))
+        require_asgi(request)
         admitted = chat.admit(
             user=who.user,
             workspace=who.workspace,

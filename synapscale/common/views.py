@@ -9,11 +9,23 @@ from typing import Any
 
 from asgiref.sync import markcoroutinefunction
 from django.core.exceptions import RequestDataTooBig
+from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest
 from rest_framework.request import Request
 from rest_framework.routers import SimpleRouter
 
 from synapscale.common.db import in_db
+from synapscale.common.errors import Refusal
+
+
+def require_asgi(request: Request) -> None:
+    """Raises a Refusal under WSGI (``runserver``, gunicorn's own workers): its event loop ends with the request, and a
+    call of a model that outlives its client would end with it.
+    """
+    if not isinstance(request._request, ASGIRequest):
+        raise Refusal(
+            "Models are called by the ASGI server alone: serve synapscale.asgi.", code="needs_asgi", status=503
+        )
 
 
 class AsyncActionsMixin:
