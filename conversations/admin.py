@@ -19,6 +19,7 @@ from conversations.models import (
     IdempotencyKey,
     Message,
     MessageFeedback,
+    MessageImage,
     UsageLog,
 )
 from synapscale.common.admin import TenantAdmin, ViewOnlyAdmin
@@ -92,6 +93,20 @@ class MessageAdmin(ViewOnlyAdmin):
     def attached(self, message: Message) -> str:
         """What is attached, without its megabytes."""
         return "\n".join(json.dumps(attachments.summary(item)) for item in message.attachments)
+
+
+@admin.register(MessageImage)
+class MessageImageAdmin(ViewOnlyAdmin):
+    """That there is one; what it shows is its user's."""
+
+    list_display = ("created_at", "workspace", "position")
+    list_filter = ("created_at",)
+    list_select_related = ("workspace",)
+    list_defer = ("data",)
+    search_ids = ("pk", "message_id")
+    search_fields = ("workspace__slug",)
+    search_help_text = "An id, a message's id or a workspace's slug."
+    fields = ("workspace", "message", "position", "created_at", "id")
 
 
 @admin.register(UsageLog)

@@ -17,9 +17,10 @@ from django.utils import timezone
 
 from billing import holds, ledger, spending
 from billing.models import Hold, Wallet
+from conversations import attachments
 from conversations.asks import Ask
 from conversations.choices import Plan, choose, switched
-from conversations.models import Conversation, IdempotencyKey, Message
+from conversations.models import Conversation, IdempotencyKey, Message, MessageImage
 from conversations.offers import IN_FLIGHT_RETRY_SECONDS, Asker, Offer, make_offer
 from llm.circuits import CIRCUITS
 from llm.types import CallRequest, Credentials
@@ -143,7 +144,10 @@ def _take(
 
     if not offer.terms.keeps_content:
         question.content, question.attachments, question.tool_call_id = "", [], ""
+    images = attachments.set_apart(question)
     question.save()
+    if images:
+        MessageImage.objects.bulk_create(images)
     answer = Message(
         id=answer_id,
         workspace_id=question.workspace_id,

@@ -11,7 +11,7 @@ from django.conf import settings
 
 from billing import policy, spending
 from billing.models import Wallet
-from conversations import prompts
+from conversations import attachments, prompts
 from conversations.asks import Ask
 from conversations.choices import Plan
 from conversations.models import Conversation, Message
@@ -137,13 +137,14 @@ def room(request: CallRequest, *, llm: LLM) -> int:
 def _request(plan: Plan, ask: Ask, conversation: Conversation, question: Message) -> CallRequest:
     llm, asked = plan.llm, _asked(ask, question)
     request = prompt_of(plan, ask, turns=asked)
+    _check_images(request)
     left = room(request, llm=llm)
     if left < 1:
         raise _too_long()
     max_tokens = min(plan.max_tokens, left)
     if ask.is_one_shot:
         return replace(request, max_tokens=max_tokens)
-    earlier = prompts.history(conversation, llm)
+    earlier = prompts.history(conversation, llm, besides=question.attachments)
     is_of_tools = question.role == Message.Role.TOOL
     if is_of_tools:
         _check_results(asked, earlier)
@@ -151,7 +152,18 @@ def _request(plan: Plan, ask: Ask, conversation: Conversation, question: Message
     kept = prompts.fitting(earlier, room=left - max_tokens, llm=llm)
     if is_of_tools and not kept:
         raise _too_long()  # without the calls that they answer the results mean nothing
+    kept = attachments.fetched(kept, workspace_id=conversation.workspace_id)
     return replace(request, messages=(*kept, *asked), max_tokens=max_tokens)
+
+
+def _check_images(request: CallRequest) -> None:
+    images = [image for turn in request.messages for image in turn.images]
+    if len(images) > attachments.MAX_PROMPT_IMAGES:
+        what = f"A request has at most {attachments.MAX_PROMPT_IMAGES} images."
+        raise Unprocessable(what, code="too_many_images", details={"attachments": [what]})
+    if sum(len(image.data) for image in images) > attachments.MAX_PROMPT_BYTES:
+        what = f"The images of a request have at most {attachments.MAX_PROMPT_BYTES // 1024**2} MB together."
+        raise Unprocessable(what, code="images_too_large", details={"attachments": [what]})
 
 
 def _asked(ask: Ask, question: Message) -> tuple[ChatMessage, ...]:

@@ -27,8 +27,9 @@ _INSTRUCTIONS = 800
 """Tokens the vendors add with tools or a schema, rounded up (Anthropic lists up to 700)."""
 
 
-def history(conversation: Conversation, llm: LLM) -> list[ChatMessage]:
-    """The finished turns of a conversation, oldest first, as far as ``llm`` can take them.
+def history(conversation: Conversation, llm: LLM, *, besides: Sequence[dict[str, Any]] = ()) -> list[ChatMessage]:
+    """The finished turns of a conversation, oldest first, as far as ``llm`` can take them. Their images are not read yet
+    (``attachments.fetched``), and no more of them than a prompt may have ``besides`` those of the new message.
 
     A question whose answer failed is left out with it: it was asked again, or given up. So are all results of tools that
     came with it. A conversation may change its model, so images and tool calls are left out for one that knows none.
@@ -46,6 +47,7 @@ def history(conversation: Conversation, llm: LLM) -> list[ChatMessage]:
         for row in useful
         if row.role == Message.Role.ASSISTANT or (key := _question_key(row)) in answered or key not in asked
     ]
+    attachments.limit(turns, besides=besides)
     return [turn for row in reversed(turns) if (turn := _for(llm, as_turn(row))) is not None]
 
 
@@ -91,7 +93,7 @@ def as_turn(message: Message) -> ChatMessage:
     return ChatMessage(
         role=message.role,
         content=message.content,
-        images=tuple(attachments.as_image(item) for item in message.attachments),
+        images=tuple(attachments.as_image(item, message_id=message.pk) for item in message.attachments),
         tool_calls=tuple(ToolCall(**call) for call in message.tool_calls),
         tool_call_id=message.tool_call_id,
         is_error=message.call.get("is_error", False),

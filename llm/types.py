@@ -71,6 +71,8 @@ class Image:
     height: int
     cache: str = ""
     """As of ``TextPart``."""
+    source: str = ""
+    """Where the bytes are kept, while they are not here yet. No provider gets to see such an image."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from billing import ledger
 from billing.models import TokenSpend
 from conversations import admission
 from conversations.asks import Ask
-from conversations.models import Agent, Conversation, Message, MessageFeedback
+from conversations.models import Agent, Conversation, Message, MessageFeedback, MessageImage
 from conversations.settling import settle
 from llm.models import LLM
 from tests.conversations.calling import sent
@@ -42,6 +42,7 @@ def fill(person: Person, llm: LLM) -> Conversation:
     (charge,) = message.billing_events
     ledger.refund(original=charge, amount=Decimal("0.00001"), reference="r", description="Sorry", actor=person.user)
     MessageFeedback.objects.create(workspace=person.workspace, message=message, user=person.user, stars=5)
+    MessageImage.objects.create(workspace=person.workspace, message=admitted.question, position=0, data=b"GIF89a")
     token = AccessToken.objects.get(workspace=person.workspace, user=person.user)
     TokenSpend.objects.create(workspace=person.workspace, access_token=token)
     for owner in (token, None):

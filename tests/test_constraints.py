@@ -117,6 +117,7 @@ DUPLICATES: dict[str, tuple[str, dict[str, str]]] = {
     "usage_logs_event_once": ("usage_logs", {"attempt": "2"}),
     "conversation_llms_once": ("conversation_llms", {}),
     "message_feedbacks_once": ("message_feedbacks", {}),
+    "message_images_once": ("message_images", {}),
     "idempotency_keys_once": ("idempotency_keys", {}),
 }
 ONE = {

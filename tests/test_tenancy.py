@@ -52,6 +52,7 @@ def test_the_tenants_tables_are_these() -> None:
         "holds",
         "idempotency_keys",
         "message_feedbacks",
+        "message_images",
         "messages",
         "rate_buckets",
         "token_spends",

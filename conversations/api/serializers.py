@@ -208,7 +208,7 @@ class MessageDetailSerializer(MessageWithUsageSerializer):
         return [dict(row) for row in UsageSerializer(logs, many=True).data]
 
     def get_attachments(self, message: Message) -> list[dict[str, Any]]:
-        return message.attachments
+        return attachments.with_data(message)
 
 
 class ToolResultSerializer(StrictFields, serializers.Serializer[Any]):

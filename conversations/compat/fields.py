@@ -12,7 +12,7 @@ from conversations import attachments
 from llm.types import Image
 from synapscale.common.errors import Refusal
 
-MAX_IMAGES = 50
+MAX_IMAGES = attachments.MAX_PROMPT_IMAGES
 MAX_TURNS = 10_000
 MAX_TOKENS_LIMIT = 10_000_000
 Text = Annotated[str, StringConstraints(max_length=4_000_000)]

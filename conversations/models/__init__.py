@@ -3,6 +3,7 @@
 from conversations.models.chats import Agent, Conversation, ConversationQuerySet, Message
 from conversations.models.feedback import MessageFeedback
 from conversations.models.idempotency import IdempotencyKey
+from conversations.models.images import MessageImage
 from conversations.models.usage import ConversationLLM, UsageLog
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "IdempotencyKey",
     "Message",
     "MessageFeedback",
+    "MessageImage",
     "UsageLog",
 ]

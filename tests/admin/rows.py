@@ -18,7 +18,7 @@ from billing.models import HoldIncident, TokenSpend
 from conversations import chat, settling
 from conversations.admission import Admitted
 from conversations.asks import Ask
-from conversations.models import Agent, Conversation, Message, MessageFeedback
+from conversations.models import Agent, Conversation, Message, MessageFeedback, MessageImage
 from conversations.outcomes import Outcome
 from llm.models import LLM, ProviderConnection
 from llm.types import Usage
@@ -127,6 +127,7 @@ def make_workplace(number: int) -> Person:
     )
     ledger.record_incident(hold=answer.hold, kind=HoldIncident.Kind.OVERRUN, amount=Decimal("0.5"), detail="")
     MessageFeedback.objects.create(workspace=workspace, message=answer, user=owner.user, thumb="up")
+    MessageImage.objects.create(workspace=workspace, message=answer, position=0, data=b"GIF89a")
     token, _ = AccessToken.issue(user=owner.user, workspace=workspace, name=f"token {number}")
     TokenSpend.objects.create(workspace=workspace, access_token=token)
     RateBucket.objects.create(

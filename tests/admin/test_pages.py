@@ -17,6 +17,7 @@ from conversations.models import (
     IdempotencyKey,
     Message,
     MessageFeedback,
+    MessageImage,
     UsageLog,
 )
 from llm.models import LLM, LLMPrice, ProviderConnection
@@ -25,8 +26,8 @@ from tests.admin.rows import CONTENT, SECRET, Office, make_workplace, newest, ou
 from workspaces.models import AccessToken, Membership, RateBucket, User, UserVariable, Workspace
 
 READ_ONLY = [
-    BillingEvent, ConversationLLM, Hold, HoldIncident, IdempotencyKey, Message, MessageFeedback, RateBucket, TokenSpend,
-    UsageLog,
+    BillingEvent, ConversationLLM, Hold, HoldIncident, IdempotencyKey, Message, MessageFeedback, MessageImage, RateBucket,
+    TokenSpend, UsageLog,
 ]  # fmt: skip
 ADDABLE = [
     Agent,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from decimal import Decimal
 from typing import Any
 
@@ -309,7 +310,9 @@ def test_an_image_with_a_prompt(api: Api, alice: Person, llm: LLM, paid: StandIn
     body = generated(api, alice, prompt="What is it?", llm=str(llm), attachments=[image])
     assert paid.requests[0].body["messages"] == [OPENAI_CHAT[1]]
     question = Message.objects.get(workspace=alice.workspace, pk=body["message"]["reply_to"])
-    assert question.attachments == [{**image, "media_type": "image/png", "width": 3, "height": 2}]
+    (described,) = question.attachments
+    assert (described["media_type"], described["width"], described["height"]) == ("image/png", 3, 2)
+    assert bytes(question.images.get().data) == base64.b64decode(image["data"])
     generated(api, alice, prompt="", llm=str(llm), attachments=[image])
     assert len(paid.requests) == 2
 
