@@ -83,7 +83,7 @@ def run(admitted: Admitted, *, streams: bool = True) -> tuple[Message, Outcome]:
     async def call() -> tuple[Message, Outcome]:
         under_way = Call(admitted, streams=streams)
         under_way.start()
-        return await under_way.outcome()
+        return await asyncio.wait_for(under_way.outcome(), 30)
 
     return asyncio.run(call())
 
