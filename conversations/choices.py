@@ -252,7 +252,9 @@ def _check_tool_choice(plan: Plan) -> None:
         choices |= {"required", *(tool["name"] for tool in plan.tools)}
     if plan.tool_choice not in choices:
         raise Unprocessable(
-            f"“{plan.tool_choice}” is none of the tools of this message.",
+            f"“{plan.tool_choice}” is none of the tools of this message."
+            if plan.tools
+            else f"“{plan.tool_choice}” chooses a tool, and this message has none.",
             code="unknown_tool",
             details={"tool_choice": ["None of the tools has this name."]},
         )

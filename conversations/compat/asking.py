@@ -31,12 +31,29 @@ class Prompt:
         """What every provider would refuse, in words of one kind. Raises BadRequest."""
         if sum(len(turn.images) for turn in self.turns) > MAX_IMAGES:
             raise BadRequest("messages", f"A request has at most {MAX_IMAGES} images.")
-        asked = {call.id for turn in self.turns for call in turn.tool_calls}
-        for turn in self.turns:
-            if turn.role == "tool" and turn.tool_call_id not in asked:
-                raise BadRequest("messages", f"No tool call before it has the id “{turn.tool_call_id}”.")
-        if not any(turn.role != "assistant" for turn in self.turns):
+        if not any(turn.role == "tool" or (turn.role == "user" and turn.ordered) for turn in self.turns):
             raise BadRequest("messages", "There is no message to answer.")
+        self._check_tool_results()
+
+    def _check_tool_results(self) -> None:
+        """Right after the calls that a turn makes come their results, all of them."""
+        missing: set[str] = set()
+        known: set[str] = set()
+        for turn in self.turns:
+            if turn.role == "tool":
+                if turn.tool_call_id not in known:
+                    raise BadRequest("messages", f"No tool call before it has the id “{turn.tool_call_id}”.")
+                missing.discard(turn.tool_call_id)
+                continue
+            self._refuse_missing(missing)
+            missing = {call.id for call in turn.tool_calls}
+            known |= missing
+        self._refuse_missing(missing)
+
+    def _refuse_missing(self, missing: set[str]) -> None:
+        if missing:
+            ids = ", ".join(f"“{call_id}”" for call_id in sorted(missing))
+            raise BadRequest("messages", f"The result of every tool call must follow it; missing: {ids}.")
 
 
 @dataclass(frozen=True, slots=True)

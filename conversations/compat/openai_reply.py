@@ -84,7 +84,8 @@ def completion(answer: Served, request: Request) -> dict[str, Any]:
             }
             for call in answer.tool_calls
         ]
-    if thoughts := "".join(block.text for block in answer.thinking):
+    thoughts = "".join(block.text for block in answer.thinking)
+    if thoughts and request.shows_thinking:
         message["reasoning_content"] = thoughts
     signed = [block for block in answer.thinking if block.signature or block.redacted]
     if signed:
@@ -143,7 +144,8 @@ class Stream:
         yield _data(body)
 
     def _think(self, piece: ThinkingDelta) -> Iterable[bytes]:
-        delta: dict[str, Any] = {"reasoning_content": piece.text} if piece.text else {}
+        is_shown = bool(piece.text) and self.request.shows_thinking
+        delta: dict[str, Any] = {"reasoning_content": piece.text} if is_shown else {}
         if self._is_signed or piece.signature or piece.redacted:
             detail = _detail(self._block, piece.text, piece.signature, piece.redacted)
             if self._has_begun_block:

@@ -172,7 +172,13 @@ class Reasoning(Strict):
     """OpenRouter's way to say it."""
 
     effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
-    ignored = frozenset({"exclude", "enabled", "summary"})
+    enabled: bool | None = None
+    exclude: bool = False
+    ignored = frozenset({"summary"})
+
+    @property
+    def wanted(self) -> str | None:
+        return "none" if self.enabled is False else self.effort
 
 
 class UsageOptions(Strict):
@@ -261,14 +267,21 @@ def read(body: dict[str, Any]) -> Request:
             "presence_penalty": asked.presence_penalty,
             "json_object": bool(asked.response_format and asked.response_format.type == "json_object"),
             "schema_name": structure.name if structure else "",
-            "reasoning_effort": asked.reasoning_effort or (asked.reasoning.effort if asked.reasoning else None),
+            "reasoning_effort": asked.reasoning_effort or (asked.reasoning.wanted if asked.reasoning else None),
             "verbosity": asked.verbosity,
             "tools_cache": tools_cache,
             "parallel_tool_calls": asked.parallel_tool_calls,
         },
     )
-    wants_usage = bool(asked.stream_options and asked.stream_options.include_usage) or asked.usage is not None
-    return Request(ask=ask, conversation_id=chat, model=asked.model, includes_usage=wants_usage)
+    return Request(
+        ask=ask,
+        conversation_id=chat,
+        model=asked.model,
+        shows_thinking=not (asked.reasoning and asked.reasoning.exclude),
+        includes_usage=bool(
+            (asked.stream_options and asked.stream_options.include_usage) or (asked.usage and asked.usage.include)
+        ),
+    )
 
 
 def _add(prompt: Prompt, turn: Any, *, path: str) -> None:
@@ -290,7 +303,8 @@ def _add(prompt: Prompt, turn: Any, *, path: str) -> None:
                 prompt.add(ChatMessage.of_parts("assistant", parts, tool_calls=calls, thinking=_thinking(turn)))
         case User():
             parts, stored = _parts(turn.content, path=f"{path}.content")
-            prompt.add(ChatMessage.of_parts("user", parts), stored)
+            if any(isinstance(part, Image) or part.text for part in parts):
+                prompt.add(ChatMessage.of_parts("user", parts), stored)
 
 
 def _thinking(turn: Assistant) -> tuple[Thinking, ...]:

@@ -226,7 +226,10 @@ async def _told_again(stream: Any, answer: Served) -> AsyncIterator[bytes]:
     pieces: list[Piece] = [ThinkingDelta(block.text, block.signature, block.redacted) for block in answer.thinking]
     if answer.text:
         pieces.append(TextDelta(answer.text))
-    pieces += [ToolCallDelta(index, call.arguments, call.id, call.name) for index, call in enumerate(answer.tool_calls)]
+    pieces += [
+        ToolCallDelta(index, call.arguments, call.id, call.name, call.signature)
+        for index, call in enumerate(answer.tool_calls)
+    ]
     yield b"".join([*stream.begin(), *stream.pieces(pieces), *stream.end(answer)])
 
 
