@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from llm.errors import StreamInterrupted
 from llm.types import (
@@ -125,7 +125,8 @@ class Answer:
         call.id, call.name = call.id or id, call.name or name
         if call.name:
             call.is_announced = True
-            call.id = call.id or local_id()
+            if not call.id or any(call.id == other.id for other in self._calls.values() if other is not call):
+                call.id = local_id()  # results are told apart by it
             yield ToolCallDelta(call.index, "".join(call.arguments), call.id, call.name, call.signature)
 
     def is_calling(self, key: int) -> bool:
@@ -173,7 +174,11 @@ def call_result(
     thinking: Iterable[Thinking] = (),
     stop_sequence: str = "",
 ) -> CallResult:
-    calls = tuple(tool_calls)
+    calls: tuple[ToolCall, ...] = ()
+    for call in tool_calls:
+        # Results are told apart by the id.
+        is_known = any(call.id == other.id for other in calls)
+        calls = (*calls, replace(call, id=local_id()) if is_known else call)
     if calls and finish_reason == "stop":
         finish_reason = "tool_calls"  # Gemini always says STOP, OpenAI does when one function was forced
     return CallResult(

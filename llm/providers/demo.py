@@ -135,8 +135,10 @@ def prompt_tokens(request: CallRequest) -> int:
     return total
 
 
-def example(schema: Any) -> Any:
-    """The plainest value that satisfies a JSON schema of the common kinds."""
+def example(schema: Any, *, room: int = MAX_EXAMPLES) -> Any:
+    """The plainest value that satisfies a JSON schema of the common kinds; its lists, one within the other, have at most
+    ``room`` items together.
+    """
     if not isinstance(schema, Mapping):
         return None
     if "const" in schema:
@@ -145,7 +147,7 @@ def example(schema: Any) -> Any:
         return schema["enum"][0]
     for choice in ("anyOf", "oneOf"):
         if schema.get(choice):
-            return example(schema[choice][0])
+            return example(schema[choice][0], room=room)
     kind = schema.get("type")
     if isinstance(kind, list):
         kind = kind[0] if kind else None
@@ -158,8 +160,9 @@ def example(schema: Any) -> Any:
             return False
         case "array":
             least = schema.get("minItems", 0)
-            return [example(schema.get("items"))] * (min(least, MAX_EXAMPLES) if isinstance(least, int) else 0)
+            count = max(0, min(least, room)) if isinstance(least, int) else 0
+            return [example(schema.get("items"), room=room // count)] * count if count else []
         case "object":
             properties = schema.get("properties") or {}
-            return {name: example(properties.get(name)) for name in schema.get("required") or properties}
+            return {name: example(properties.get(name), room=room) for name in schema.get("required") or properties}
     return None

@@ -60,7 +60,7 @@ class OpenAIProvider(SDKProvider[Answer]):
             raise UnreadableAnswerError
         message = choice.message
         calls = [
-            ToolCall(call.id or local_id(), _text(call.function.name), _text(call.function.arguments))
+            ToolCall(_id(call.id), _text(call.function.name), _text(call.function.arguments))
             for call in message.tool_calls or ()
             if call.type in ("function", None) and call.function is not None
         ]
@@ -97,7 +97,7 @@ class OpenAIProvider(SDKProvider[Answer]):
                     function = fragment.function
                     yield from answer.call(
                         fragment.index,
-                        id=fragment.id or "",
+                        id=fragment.id if isinstance(fragment.id, str) else "",
                         name=_text(function.name) if function else "",
                         arguments=_text(function.arguments) if function else "",
                     )
@@ -148,6 +148,11 @@ def _thinking(part: Any) -> str:
 
 
 # the usage ----------------------------------------------------------------------------------------------------------
+
+
+def _id(value: object) -> str:
+    """A call's id; some hosts send none, or something else."""
+    return value if isinstance(value, str) and value else local_id()
 
 
 def _text(value: object) -> str:

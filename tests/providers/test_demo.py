@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
@@ -188,3 +189,7 @@ def test_the_stream_adds_up_to_the_plain_answer(content: str, max_tokens: int, s
 def test_a_list_made_up_for_a_schema_stays_short() -> None:
     assert example({"type": "array", "items": {"type": "string"}, "minItems": 20_000_000}) == ["demo"] * 100
     assert example({"type": "array", "minItems": "many"}) == []
+    nested: dict[str, object] = {"type": "string"}
+    for _ in range(8):
+        nested = {"type": "array", "items": nested, "minItems": 20}
+    assert len(json.dumps(example(nested))) < 10_000

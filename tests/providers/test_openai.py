@@ -286,11 +286,15 @@ def test_tool_calls_of_hosts_that_only_resemble_openai(provider: StandIn, stream
     """No id, no arguments, or arguments as the object that they stand for: still calls, and never an exception."""
     odd = [
         {"id": None, "name": "weather", "arguments": None, "pieces": [None]},
-        {"id": "", "name": "weather", "arguments": {"city": "Łódź"}, "pieces": [{"city": "Łódź"}]},
+        {"id": {"n": 1}, "name": "weather", "arguments": {"city": "Łódź"}, "pieces": [{"city": "Łódź"}]},
+        {"id": "same", "name": "weather", "arguments": "{}"},
+        {"id": "same", "name": "weather", "arguments": "{}"},
     ]
     provider.answer("", tool_calls=odd, finish_reason="tool_calls")
     result = stream(provider, "llama").result if streamed else complete(provider, "llama")
-    first, second = result.tool_calls
+    first, second, third, fourth = result.tool_calls
+    assert len({call.id for call in result.tool_calls}) == 4  # results are told apart by it
+    assert (third.id, fourth.id[:11]) == ("same", "call_local_")
     assert (first.name, first.arguments) == ("weather", "")
     assert (second.name, second.arguments) == ("weather", '{"city": "Łódź"}')
     assert first.id.startswith("call_local_")
