@@ -60,12 +60,6 @@ def left(access_token: AccessToken | None, *, at: datetime) -> Decimal | None:
     return None if found is None else found.left
 
 
-def spent(access_token: AccessToken, *, at: datetime) -> Decimal:
-    """What calls of a token with a limit have cost in its present period, in USD."""
-    row = _row(access_token)
-    return ZERO if row is None else _spent(row, access_token, at=at)
-
-
 def reserve(access_token: AccessToken, *, amount: Decimal, at: datetime) -> None:
     """Add ``amount`` to what the token's calls reserve. Raises WalletMoved when another call was faster."""
     assert access_token.spend_limit_usd is not None
