@@ -5,6 +5,7 @@ class ConversationsConfig(AppConfig):
     name = "conversations"
 
     def ready(self) -> None:
-        from conversations import receivers
+        from conversations import receivers, taggables
 
         receivers.connect()
+        taggables.connect()

@@ -199,7 +199,10 @@ REST_FRAMEWORK = {
     # OPTIONS would describe every field to anybody; the schema does.
     "DEFAULT_METADATA_CLASS": None,
     "DEFAULT_PAGINATION_CLASS": "synapscale.common.pagination.CursorPagination",
-    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_FILTER_BACKENDS": [
+        "django_filters.rest_framework.DjangoFilterBackend",
+        "tagging.api.filters.TagFilterBackend",
+    ],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "synapscale.common.api_errors.exception_handler",
     "UNAUTHENTICATED_USER": None,

@@ -3,3 +3,8 @@ from django.apps import AppConfig
 
 class TaggingConfig(AppConfig):
     name = "tagging"
+
+    def ready(self) -> None:
+        from tagging import taggables
+
+        taggables.connect()

@@ -126,6 +126,9 @@ class StrictQuery:
         if getattr(self, "action", "") == "list":
             pages, filters = self.paginator, getattr(self, "filterset_class", None)  # type: ignore[attr-defined]
             known |= {pages.cursor_query_param, pages.page_size_query_param, *(filters.base_filters if filters else ())}
+            for backend in self.filter_backends:  # type: ignore[attr-defined]
+                if hasattr(backend, "query_parameters"):
+                    known |= backend().query_parameters(self)
         errors = {name: ["Unknown parameter."] for name in request.query_params if name not in known}
         if errors:
             raise serializers.ValidationError(errors)

@@ -75,7 +75,7 @@ class MemberViewSet(StrictQuery, viewsets.GenericViewSet[Membership]):
         return workspace.memberships.select_related("user")
 
     def list(self, request: Request, **kwargs: Any) -> Response:
-        page = self.paginate_queryset(self.get_queryset())
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     def retrieve(self, request: Request, pk: str, **kwargs: Any) -> Response:

@@ -1,0 +1,251 @@
+"""The tags of a workspace: finding, making, renaming, merging and deleting them."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+
+from synapscale.common.errors import Conflict, Forbidden, NotFound, Refusal
+from tagging import names
+from tagging.models import Tag, TagLink, TagRule
+from workspaces.models import Membership, User
+
+MAX_TAGS_AT_ONCE = 50
+SYSTEM_NAMES = frozenset({"agent", "cost", "feedback", "has", "length", "model", "status"})
+"""What the built-in rules say of a call. They are facts: nobody else may say them."""
+
+
+def find(*, workspace_id: uuid.UUID, key: str) -> Tag:
+    """The tag with this id or label. Raises NotFound."""
+    tags = Tag.objects.filter(workspace_id=workspace_id).select_related("created_by")
+    try:
+        found = tags.filter(pk=uuid.UUID(key)).first()
+    except ValueError:
+        found = None
+    if found is None:
+        try:
+            found = tags.filter(label=names.parse(key).label).first()
+        except names.NotATag:
+            found = None
+    if found is None:
+        raise NotFound("There is no such tag.")
+    return found
+
+
+def resolve(texts: Sequence[str], *, workspace_id: uuid.UUID, field: str = "tags") -> list[Tag]:
+    """The tags that ``texts`` name, for a person to put somewhere. At most one query.
+
+    Raises a Refusal that names those that are unknown, or the system's.
+    """
+    if not texts:
+        return []
+    try:
+        labels = [tag.label for tag in names.distinct(texts)]
+    except names.NotATag as error:
+        raise Refusal(str(error), code="invalid", details={field: [str(error)]}) from None
+    if len(labels) > MAX_TAGS_AT_ONCE:
+        too_many = f"At most {MAX_TAGS_AT_ONCE} tags at once."
+        raise Refusal(too_many, code="invalid", details={field: [too_many]})
+    known = {tag.label: tag for tag in Tag.objects.filter(workspace_id=workspace_id, label__in=labels)}
+    if unknown := [label for label in labels if label not in known]:
+        said = [f"There is no tag “{label}”." for label in unknown]
+        raise Refusal(" ".join(said), code="unknown_tag", details={field: said})
+    if system := [label for label in labels if known[label].is_system]:
+        said = [f"The tag “{label}” is set by the system only." for label in system]
+        raise Forbidden(" ".join(said), code="system_tag", details={field: said})
+    return [known[label] for label in labels]
+
+
+def create(
+    *,
+    workspace_id: uuid.UUID,
+    name: str,
+    value: str = "",
+    category: str = "",
+    metadata: dict[str, Any] | None = None,
+    created_by: User | None,
+) -> Tag:
+    """A new tag of a person's. Raises Conflict where there is one, Refusal for names that are none or the system's."""
+    given = _checked(name, value)
+    tag = Tag(
+        workspace_id=workspace_id,
+        name=given.name,
+        value=given.value,
+        category=checked_category(category),
+        metadata=metadata or {},
+        created_by=created_by,
+    )
+    _save(tag)
+    return tag
+
+
+def change(
+    tag: Tag,
+    *,
+    name: str | None = None,
+    value: str | None = None,
+    category: str | None = None,
+    metadata: dict[str, Any] | None = None,
+) -> Tag:
+    """Rename a tag, or change what is noted with it. What carries it goes on carrying it. Raises like ``create``."""
+    _refuse_system(tag)
+    if name is not None or value is not None:
+        given = _checked(tag.name if name is None else name, tag.value if value is None else value)
+        tag.name, tag.value = given.name, given.value
+    if category is not None:
+        tag.category = checked_category(category)
+    if metadata is not None:
+        tag.metadata = metadata
+    _save(tag)
+    return tag
+
+
+@transaction.atomic
+def merge(source: Tag, *, into: Tag) -> int:
+    """Put ``into`` on whatever carries ``source``, and delete ``source``; how many things got a tag they had not.
+
+    A thing that carries both keeps the link of ``into``. What people decided about ``source`` goes with it.
+    """
+    _refuse_system(source)
+    _refuse_system(into)
+    if source.pk == into.pk:
+        raise Refusal("A tag can't be merged into itself.", code="invalid", details={"into": ["Name another tag."]})
+    # In one order, so that two merges at the same time wait for each other instead of both failing.
+    locked = Tag.objects.select_for_update(no_key=False).filter(
+        workspace_id=source.workspace_id, pk__in=[source.pk, into.pk]
+    )
+    if len(locked.order_by("pk")) != 2:
+        raise NotFound("There is no such tag.")
+    links = TagLink.objects.filter(workspace_id=source.workspace_id, tag=source)
+    other = TagLink.objects.filter(
+        workspace_id=source.workspace_id,
+        tag=into,
+        target_type=OuterRef("target_type"),
+        target_id=OuterRef("target_id"),
+    )
+    # Where the other one is only a suggestion, or was turned down, a tag that is there counts for more.
+    there = TagLink.objects.filter(
+        workspace_id=source.workspace_id,
+        tag=source,
+        state=TagLink.State.APPLIED,
+        target_type=OuterRef("target_type"),
+        target_id=OuterRef("target_id"),
+    )
+    TagLink.objects.filter(workspace_id=source.workspace_id, tag=into).exclude(state=TagLink.State.APPLIED).filter(
+        Exists(there)
+    ).delete()
+    moved = links.filter(~Exists(other)).update(tag=into)
+    TagRule.objects.filter(workspace_id=source.workspace_id, tag=source).update(tag=into)
+    links.delete()
+    _drop(source)
+    return moved
+
+
+@transaction.atomic
+def delete(tag: Tag) -> None:
+    """Take a tag off everything and delete it. Raises Conflict while a rule sets it."""
+    _refuse_system(tag)
+    rule = TagRule.objects.filter(workspace_id=tag.workspace_id, tag=tag).first()
+    if rule is not None:
+        raise Conflict(
+            f"The rule “{rule.name}” sets this tag: change or delete that first.",
+            code="tag_in_use",
+            details={"rule": str(rule.pk)},
+        )
+    TagLink.objects.filter(workspace_id=tag.workspace_id, tag=tag).delete()
+    _drop(tag)
+
+
+def counts(tags: Iterable[Tag], *, workspace_id: uuid.UUID) -> dict[uuid.UUID, dict[str, int]]:
+    """How many things of each kind carry each of ``tags``. One query."""
+    rows = (
+        TagLink.objects.filter(workspace_id=workspace_id, tag__in=[tag.pk for tag in tags])
+        .filter(state=TagLink.State.APPLIED)
+        .order_by()
+        .values_list("tag_id", "target_type")
+        .annotate(number=Count("pk"))
+    )
+    found: dict[uuid.UUID, dict[str, int]] = defaultdict(dict)
+    for tag_id, target_type, number in rows:
+        found[tag_id][target_type] = number
+    return found
+
+
+def matching(text: str, *, workspace_id: uuid.UUID, limit: int) -> list[Tag]:
+    """Tags that begin with ``text``, or whose value does, in order of their labels. One query, by index."""
+    try:
+        beginning = names.normalised(text)
+    except names.NotATag:
+        return []
+    beginning = beginning.replace("=", ":", 1) if ":" not in beginning else beginning
+    tags = Tag.objects.filter(workspace_id=workspace_id)
+    is_like = Q(label__startswith=beginning)
+    if beginning and ":" not in beginning:
+        is_like |= Q(value__startswith=beginning)
+    return list(tags.filter(is_like).order_by("label")[:limit])
+
+
+def may_change(tag: Tag, *, membership: Membership) -> bool:
+    """A person's tags are changed by whoever made them, and by admins."""
+    if membership.may_administer:
+        return True
+    return membership.may_write and tag.created_by_id == membership.user_id
+
+
+def narrowed(tags: QuerySet[Tag], patterns: Iterable[names.Pattern]) -> QuerySet[Tag]:
+    """Those of ``tags`` that one of ``patterns`` means."""
+    wanted = Q(pk__in=[])
+    for pattern in patterns:
+        wanted |= Q(label__startswith=pattern.text) if pattern.is_prefix else Q(label=pattern.text)
+    return tags.filter(wanted)
+
+
+def _checked(name: str, value: str) -> names.TagName:
+    try:
+        given = names.tag_name(name, value)
+    except names.NotATag as error:
+        raise Refusal(str(error), code="invalid", details={error.field: [str(error)]}) from None
+    if given.name in SYSTEM_NAMES:
+        said = f"Tags named “{given.name}” are set by the system only."
+        raise Forbidden(said, code="system_tag", details={"name": [said]})
+    return given
+
+
+def checked_category(text: str) -> str:
+    """A category as it is stored. Raises a Refusal."""
+    try:
+        return names.category_of(text)
+    except names.NotATag as error:
+        raise Refusal(str(error), code="invalid", details={"category": [str(error)]}) from None
+
+
+def _refuse_system(tag: Tag) -> None:
+    if tag.is_system:
+        raise Forbidden(f"The tag “{tag}” is the system's.", code="system_tag")
+
+
+def _drop(tag: Tag) -> None:
+    """Delete the row alone: what points at it is gone, and the database makes sure of that at the commit."""
+    Tag.objects.filter(workspace_id=tag.workspace_id, pk=tag.pk)._raw_delete("default")
+
+
+def _save(tag: Tag) -> None:
+    try:
+        with transaction.atomic():
+            if tag._state.adding:
+                tag.save(force_insert=True)
+            else:
+                tag.save(update_fields=["name", "value", "label", "category", "metadata", "updated_at"])
+    except IntegrityError:
+        label = names.TagName(tag.name, tag.value).label
+        other = Tag.objects.filter(workspace_id=tag.workspace_id, label=label).first()
+        if other is None:
+            raise
+        raise Conflict(
+            f"There is a tag “{label}” already.", code="tag_exists", details={"id": str(other.pk), "label": label}
+        ) from None
