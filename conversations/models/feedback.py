@@ -54,3 +54,15 @@ class MessageFeedback(TenantModel):
 
     def __str__(self) -> str:
         return f"Feedback on {self.message_id}"
+
+    @property
+    def is_negative(self) -> bool:
+        """Whether something was wrong with the answer: the same as ``NEGATIVE`` of a query."""
+        is_low = self.stars is not None and self.stars <= LOW_STARS
+        return self.thumb == self.Thumb.DOWN or is_low or self.category in BAD_CATEGORIES
+
+
+LOW_STARS = 2
+BAD_CATEGORIES = frozenset({MessageFeedback.Category.UNSAFE, MessageFeedback.Category.WRONG})
+NEGATIVE = Q(thumb=MessageFeedback.Thumb.DOWN) | Q(stars__lte=LOW_STARS) | Q(category__in=sorted(BAD_CATEGORIES))
+POSITIVE = (Q(thumb=MessageFeedback.Thumb.UP) | Q(stars__gt=3)) & ~NEGATIVE
