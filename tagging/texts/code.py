@@ -13,7 +13,7 @@ _LINES = (
     r"(?:from [\w.]{1,100} import [\w*]|import [\w.]{1,100}(?: as \w{1,40})?;?$)",
     r"(?:if|elif|for|while|with|except) .{1,300}[\])=\w]:$(?=\n[ \t]{2,}\S)",
     r"(?:export |default |async ){0,3}function\*? ?\w{0,80}\(.{0,300}\) ?\{?",  # JavaScript
-    r"(?:export )?(?:const|let|var) [\w{},\[\] ]{1,120}(?:: ?[\w<>\[\]|]{1,80})? ?= ?\S",
+    r"(?:export )?(?:const|let|var) [\w{},\[\] ]{1,120}(?:: ?[\w<>\[\]|]{1,80})? ?= ?(?:.{0,200}[(\[{'\"`;]|[\w.]{1,80}$)",
     r"(?:import|export) .{1,200} from ['\"]",
     r"(?:public|private|protected) (?:static |final |abstract |async )*[\w<>\[\], ]{1,100}(?:\(.{0,300}\) ?|[;{=])",  # Java, C#
     r"#include ?[<\"][\w./]{1,100}[>\"]",  # C

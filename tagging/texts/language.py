@@ -10,6 +10,7 @@ from tagging.texts.guess import Guess
 from tagging.texts.prose import prose_of
 
 if TYPE_CHECKING:
+    # Some 100 MB at the peak, for the model and numpy, and half a second: only a process that asks pays for it.
     from py3langid.langid import LanguageIdentifier
 
 FEWEST_LETTERS = 12
@@ -34,6 +35,7 @@ def _identifier() -> LanguageIdentifier:
 
 @cache
 def _loaded() -> LanguageIdentifier:
+    # Some 100 MB at the peak, for the model and numpy, and half a second: only a process that asks pays for it.
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
