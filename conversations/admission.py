@@ -27,6 +27,8 @@ from llm.types import CallRequest, Credentials
 from synapscale.common.errors import Conflict, Forbidden, InsufficientBalance, NotFound, Refusal, Unprocessable
 from synapscale.common.models import new_id
 from synapscale.common.money import ZERO
+from tagging import links, vocabulary
+from tagging.models import Tag
 from workspaces import ratelimits
 from workspaces.models import AccessToken, Membership, User, Workspace
 
@@ -73,7 +75,7 @@ def admit(
     asker = Asker(user, workspace, access_token)
     for _ in range(_ATTEMPTS):
         try:
-            with transaction.atomic(durable=True):
+            with links.tags_stay(), transaction.atomic(durable=True):
                 return _admit(asker, membership, conversation_id, ask, idempotency_key)
         except holds.WalletMoved:
             continue  # another call reserved in between: look at the balance again
@@ -102,13 +104,14 @@ def _admit(
     if conversation.status == Conversation.Status.ARCHIVED:
         raise Conflict("The conversation is archived; set its status to active first.", code="conversation_archived")
 
+    tags = vocabulary.resolve(ask.tags, workspace_id=workspace.pk)
     now = timezone.now()
     question = question_of(ask, asker=asker, conversation=conversation, question_id=question_id)
     wallet = ledger.wallet_of(workspace.pk)
     offer = _best_offer(asker, ask, conversation, question, wallet, now)
     with taking(offer):
         Message.objects.bulk_create(_first_results(ask, offer=offer, question=question, ids=first_ids))
-        return _take(offer, asker, ask, conversation, question, answer_id, wallet)
+        return _take(offer, asker, ask, conversation, question, answer_id, wallet, tags)
 
 
 def _first_results(ask: Ask, *, offer: Offer, question: Message, ids: list[uuid.UUID]) -> list[Message]:
@@ -138,6 +141,7 @@ def _take(
     question: Message,
     answer_id: uuid.UUID,
     wallet: Wallet,
+    tags: list[Tag],
 ) -> Admitted:
     rates = ratelimits.take(workspace=asker.workspace, access_token=asker.access_token, tokens=offer.tokens)
     offer = replace(offer, terms=replace(offer.terms, rate_tokens=offer.tokens if rates else 0))
@@ -160,6 +164,9 @@ def _take(
     answer.hold = hold = place_hold(offer, asker=asker, wallet=wallet)
     offer.on(answer)
     answer.save()
+    if tags:
+        turn = [links.Target("message", message.pk) for message in (question, answer)]
+        links.put_new(tags, turn, workspace_id=asker.workspace.pk, user_id=asker.user.pk)
     reserve(offer, hold=hold, wallet=wallet)
     return Admitted(
         question=question,

@@ -5,7 +5,8 @@ class ConversationsConfig(AppConfig):
     name = "conversations"
 
     def ready(self) -> None:
-        from conversations import receivers, taggables
+        from conversations import receivers, tag_conditions, taggables
 
         receivers.connect()
         taggables.connect()
+        tag_conditions.connect()

@@ -41,6 +41,8 @@ class Ask:
     """The instructions that come with ``turns``."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Further fields of ``llm.types.CallRequest`` that come with ``turns``, like ``seed``."""
+    tags: list[str] = field(default_factory=list)
+    """Labels of tags of the workspace, to be put on the question and on its answer."""
     provider: str = ""
     """Only a model of this provider may answer."""
     key_source: str = ""
@@ -53,4 +55,6 @@ class Ask:
     def fingerprint(self, *, conversation_id: Any) -> str:
         """SHA-256 of what is asked and where. Whether the answer is streamed does not matter to what is asked."""
         asked = {**asdict(self), "stream": None, "conversation": str(conversation_id)}
+        if not self.tags:
+            del asked["tags"]  # as before there were any: keys that are in use stay good
         return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -74,6 +75,33 @@ def figures_by(rows: QuerySet[MessageFeedback], key: str | Combinable) -> dict[A
     """The figures of ``rows`` by ``key``, a field path or an expression, in no order. One query."""
     groups = rows.order_by().annotate(figures_key=F(key) if isinstance(key, str) else key).values("figures_key")
     return {group["figures_key"]: _figures(group) for group in groups.annotate(**_prefixed(_ALL))}
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """So many said the same."""
+
+    thumb: str
+    stars: int | None
+    category: str
+    number: int
+
+
+def figures_of(groups: Iterable[Said]) -> Figures:
+    """The figures of feedback that has been counted by what it says."""
+    found: Counter[str] = Counter()
+    stars, categories = dict.fromkeys(STARS, 0), dict.fromkeys(_CATEGORIES, 0)
+    for said in groups:
+        row = MessageFeedback(thumb=said.thumb, stars=said.stars, category=said.category)
+        found["count"] += said.number
+        found[said.thumb] += said.number
+        found["negative"] += said.number * row.is_negative
+        found["positive"] += said.number * row.is_positive
+        if said.stars:
+            stars[said.stars] += said.number
+        if said.category:
+            categories[said.category] += said.number
+    return Figures(**{name: found[name] for name in _COUNTS}, stars=stars, categories=categories)
 
 
 def _prefixed(counts: dict[str, Count]) -> dict[str, Count]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, transaction
+from django.utils import timezone
 
 from billing import holds, ledger
 from billing.models import Hold, HoldIncident
@@ -61,6 +62,7 @@ def apply(message: Message, outcome: Outcome) -> None:
     message.call = {**message.call, "outcome": {**outcome.as_json(), "content": ""}}
     message.call.pop("checkpoint", None)
     message.tokens_used = usage_of(outcome, terms)[0].total
+    message.autotag_due_at, message.autotag_for = timezone.now(), "answer"
     message.save()  # post_save meters it: usage, charge and statistics, here or not at all
 
 

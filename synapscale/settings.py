@@ -273,6 +273,12 @@ SHUTDOWN_GRACE_SECONDS = env_int("SHUTDOWN_GRACE_SECONDS", 30)
 # The server sweeps by itself every so many seconds; 0 leaves it to `manage.py sweep_holds` in cron.
 SWEEP_SECONDS = env_int("SWEEP_SECONDS", 5)
 
+# --- Tags -----------------------------------------------------------------------------------------------------------
+# The server lets rules look at new answers every so many seconds; 0 leaves it to `manage.py autotag` in cron.
+AUTOTAG_SECONDS = env_int("AUTOTAG_SECONDS", 5)
+# “provider/name” of the model that is asked for topics, where a workspace has switched that rule on; empty: none.
+AUTOTAG_LLM = env("AUTOTAG_LLM")
+
 # --- The rest -------------------------------------------------------------------------------------------------------
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.core.exceptions import ValidationError
-from django.core.validators import MinValueValidator
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -109,6 +110,14 @@ class Workspace(BaseModel):
     keeps_api_content = models.BooleanField(
         default=True, help_text="Whether one-shot API calls keep their prompts and answers."
     )
+    tags_automatically = models.BooleanField(default=True, help_text="Whether rules set tags on answers by themselves.")
+    autotag_threshold = models.DecimalField(
+        max_digits=4,
+        decimal_places=3,
+        default=Decimal("0.800"),
+        validators=[MinValueValidator(0), MaxValueValidator(1)],
+        help_text="How sure a rule must be, from 0 to 1, to set a tag; below, it only suggests it.",
+    )
 
     class Meta:
         db_table = "workspaces"
@@ -116,6 +125,9 @@ class Workspace(BaseModel):
         constraints = [
             models.CheckConstraint(
                 condition=Q(max_tokens_cap__isnull=True) | Q(max_tokens_cap__gte=1), name="workspaces_cap_positive"
+            ),
+            models.CheckConstraint(
+                condition=Q(autotag_threshold__gte=0, autotag_threshold__lte=1), name="workspaces_threshold_share"
             ),
         ]
 

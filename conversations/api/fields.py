@@ -12,6 +12,9 @@ from conversations.call_settings import CallSettingsSerializer
 from conversations.choices import find_llm
 from conversations.models import Agent
 from llm.models import LLM
+from synapscale.common.parsing import StrictCharField
+from tagging.names import MAX_LABEL
+from tagging.vocabulary import MAX_TAGS_AT_ONCE
 
 
 @extend_schema_field({"type": "string", "examples": ["openai/gpt-6-astra"]})
@@ -65,6 +68,14 @@ class AttachmentField(serializers.JSONField):
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         return attachments.parse(data)
+
+
+def tags_field(**options: Any) -> serializers.ListField:
+    """Labels of tags of the workspace."""
+    label = StrictCharField(max_length=2 * MAX_LABEL)
+    return serializers.ListField(
+        child=label, max_length=MAX_TAGS_AT_ONCE, help_text="Tags of the workspace, like “customer:acme”.", **options
+    )
 
 
 @extend_schema_field(CallSettingsSerializer)

@@ -9,7 +9,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from conversations import attachments
-from conversations.api.fields import AttachmentField
+from conversations.api.fields import AttachmentField, tags_field
 from conversations.api.serializers import MAX_CONTENT
 from conversations.asks import Ask
 from conversations.call_settings import MAX_TOKENS_LIMIT, CallSettingsSerializer
@@ -21,10 +21,9 @@ from llm.models import LLM
 from llm.providers.reasoning import SCALE
 from llm.types import ChatMessage, TextPart, ToolCall
 from synapscale.common.money import usd_text
-from synapscale.common.parsing import StrictBooleanField, StrictCharField, StrictFields, StrictIntegerField
+from synapscale.common.parsing import NotesField, StrictBooleanField, StrictCharField, StrictFields, StrictIntegerField
 
 MAX_MODELS = 100
-MAX_NOTES = 16
 
 
 def text_field(**options: Any) -> StrictCharField:
@@ -55,26 +54,6 @@ class ShareField(serializers.FloatField):
         if isinstance(data, bool) or not isinstance(data, int | float):
             self.fail("invalid")
         return super().to_internal_value(data)
-
-
-@extend_schema_field(
-    {
-        "type": "object",
-        "additionalProperties": {"type": "string", "maxLength": 512},
-        "maxProperties": MAX_NOTES,
-    }
-)
-class NotesField(serializers.JSONField):
-    """What the client notes with a call, for its own use: up to 16 pairs of text."""
-
-    def to_internal_value(self, data: Any) -> dict[str, str]:
-        notes = super().to_internal_value(data)
-        if not isinstance(notes, dict) or len(notes) > MAX_NOTES:
-            raise serializers.ValidationError(f"Give an object with at most {MAX_NOTES} texts.")
-        for name, text in notes.items():
-            if not 1 <= len(name) <= 64 or not isinstance(text, str) or len(text) > 512:
-                raise serializers.ValidationError("A name has 1 to 64 characters, and its text at most 512.")
-        return notes
 
 
 class ToolCallSerializer(StrictFields, serializers.Serializer[Any]):
@@ -145,7 +124,7 @@ class WholePromptSerializer(CallSettingsSerializer):
             metadata=data.get("metadata", {}),
             options={name: data.get(name) for name in ("seed", "top_p", "reasoning_effort")},
         )
-        return replace(ask, provider=self.provider)
+        return replace(ask, provider=self.provider, tags=data.get("tags", []))
 
 
 class OneShotSerializer(WholePromptSerializer):
@@ -156,6 +135,7 @@ class OneShotSerializer(WholePromptSerializer):
     top_p = ShareField(required=False, allow_null=True)
     reasoning_effort = serializers.ChoiceField(choices=SCALE, required=False, allow_null=True)
     metadata = NotesField(required=False)
+    tags = tags_field(required=False)
 
 
 class GenerateSerializer(OneShotSerializer):

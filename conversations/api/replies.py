@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from conversations.api.serializers import MessageSerializer, UsageSerializer
+from conversations.api.serializers import AnsweredMessageSerializer, MessageSerializer, UsageSerializer
 from conversations.calls import Call, NotMade, Unsettled
 from conversations.models import Message, UsageLog
 from synapscale.common.api_errors import error_body
@@ -13,6 +13,7 @@ from synapscale.common.db import in_db
 from synapscale.common.errors import Conflict
 from synapscale.common.money import ZERO, usd_text
 from synapscale.common.sse import HEARTBEAT, event
+from tagging import links
 
 NOT_STORED = (
     "answer_not_stored_yet",
@@ -28,11 +29,12 @@ def not_settled(error: Exception) -> tuple[str, str]:
 
 def reply(message: Message) -> dict[str, Any]:
     """``{"message", "usage", "cost"}`` of a final answer: the usage of the attempt that ended it, the cost of all of them.
-    One query.
+    Two queries.
     """
+    links.load([message], target_type="message", workspace_id=message.workspace_id)
     logs = list(UsageLog.objects.of(message))
     return {
-        "message": MessageSerializer(message).data,
+        "message": AnsweredMessageSerializer(message).data,
         "usage": UsageSerializer(logs[-1]).data if logs else None,
         "cost": usd_text(sum((log.charged_usd for log in logs), start=ZERO)) if logs else None,
     }

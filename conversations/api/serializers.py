@@ -6,7 +6,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from conversations import attachments
-from conversations.api.fields import AttachmentField, LLMField, OwnAgentField, SettingsField
+from conversations.api.fields import AttachmentField, LLMField, OwnAgentField, SettingsField, tags_field
 from conversations.asks import Ask
 from conversations.call_settings import CallSettingsSerializer, TemperatureField
 from conversations.choices import find_llm
@@ -59,6 +59,7 @@ class ConversationSerializer(StrictModelSerializer):
     settings = SettingsField(required=False)
     total_cost = serializers.SerializerMethodField()
     status = serializers.ChoiceField(choices=["active", "archived"], required=False)
+    tags = tags_field(required=False, source="tag_labels")
 
     class Meta:
         model = Conversation
@@ -72,6 +73,7 @@ class ConversationSerializer(StrictModelSerializer):
             "is_shared",
             "context",
             "settings",
+            "tags",
             "message_count",
             "total_tokens",
             "total_cost",
@@ -168,13 +170,16 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
 
 
 class MessageWithUsageSerializer(MessageSerializer):
-    """For reading: each answer with what it used and cost. Asks for ``usage_logs`` to be prefetched."""
+    """For reading: each answer with what it used and cost. Asks for ``usage_logs`` to be prefetched, and for tags to be
+    loaded.
+    """
 
+    tags = serializers.ListField(child=serializers.CharField(), source="tag_labels", read_only=True)
     usage = serializers.SerializerMethodField()
     cost = serializers.SerializerMethodField()
 
     class Meta(MessageSerializer.Meta):
-        fields = [*MessageSerializer.Meta.fields, "usage", "cost"]
+        fields = [*MessageSerializer.Meta.fields, "tags", "usage", "cost"]
 
     @extend_schema_field(UsageSerializer(allow_null=True))
     def get_usage(self, message: Message) -> dict[str, Any] | None:
@@ -186,10 +191,19 @@ class MessageWithUsageSerializer(MessageSerializer):
         return usd_text(sum((log.charged_usd for log in logs), start=logs[0].charged_usd * 0)) if logs else None
 
 
+class AnsweredMessageSerializer(MessageSerializer):
+    """An answer as it is given, with the tags that it carries."""
+
+    tags = serializers.ListField(child=serializers.CharField(), source="tag_labels", read_only=True)
+
+    class Meta(MessageSerializer.Meta):
+        fields = [*MessageSerializer.Meta.fields, "tags"]
+
+
 class AnswerSerializer(serializers.Serializer[Any]):
     """For the schema: what asking is answered with."""
 
-    message = MessageSerializer()
+    message = AnsweredMessageSerializer()
     usage = UsageSerializer(allow_null=True)
     cost = serializers.CharField(allow_null=True, help_text="What the wallet paid, in USD: an exact decimal.")
 
@@ -227,6 +241,7 @@ class AskSerializer(CallSettingsSerializer):
     stream = StrictBooleanField(default=False)
     llm = StrictCharField(max_length=250, required=False, allow_null=True)
     attachments = serializers.ListField(child=AttachmentField(), max_length=attachments.MAX_ATTACHMENTS, required=False)
+    tags = tags_field(required=False)
     tool_call_id = StrictCharField(max_length=100, required=False)
     tool_results = serializers.ListField(
         child=ToolResultSerializer(),

@@ -9,6 +9,7 @@ from conversations.api.one_shots import (
     ProviderCountTokensView,
     ProviderGenerateView,
 )
+from conversations.api.tag_usage import TagsUsageView, TagUsageView
 from conversations.api.views import AgentViewSet, ConversationViewSet, FeedbackView, MessageViewSet
 from llm.paths import PROVIDER
 from synapscale.common.views import OptionalSlashRouter
@@ -30,5 +31,7 @@ urlpatterns = [
         FeedbackView.as_view({"get": "retrieve", "post": "create", "patch": "partial_update", "delete": "destroy"}),
         name="message-feedback",
     ),
+    re_path(r"^tags/usage/?$", TagsUsageView.as_view(), name="tags-usage"),
+    re_path(r"^tags/(?P<key>.+)/usage/?$", TagUsageView.as_view(), name="tag-usage"),
     *key_tests.urlpatterns,
 ]

@@ -20,6 +20,7 @@ from conversations.api.serializers import (
     MessageDetailSerializer,
     MessageWithUsageSerializer,
 )
+from conversations.api.tagged import ShowsTags
 from conversations.models import Agent, Conversation, Message, MessageFeedback, UsageLog
 from synapscale.common.errors import Conflict, Forbidden, Refusal
 from synapscale.common.parsing import StrictQuery
@@ -70,7 +71,7 @@ class AgentViewSet(StrictQuery, viewsets.ModelViewSet[Agent]):
             Agent.objects.filter(workspace=caller(self.request).workspace, is_default=True).update(is_default=False)
 
 
-class ConversationViewSet(StrictQuery, viewsets.ModelViewSet[Conversation]):
+class ConversationViewSet(ShowsTags, StrictQuery, viewsets.ModelViewSet[Conversation]):
     """The caller's conversations, and those shared in the workspace. Only their user changes or deletes them."""
 
     serializer_class = ConversationSerializer
@@ -79,6 +80,7 @@ class ConversationViewSet(StrictQuery, viewsets.ModelViewSet[Conversation]):
     scopes_to_write = {Scope.CHAT}
     http_method_names = _METHODS
     filterset_class = ConversationFilter
+    tag_type = "conversation"
     queryset = Conversation.objects.none()
     lookup_value_regex = _UUID
 
@@ -88,14 +90,18 @@ class ConversationViewSet(StrictQuery, viewsets.ModelViewSet[Conversation]):
         who = caller(self.request)
         return Conversation.objects.visible_to(user=who.user, workspace=who.workspace)
 
+    @transaction.atomic
     def perform_create(self, serializer: Any) -> None:
-        serializer.save(workspace=caller(self.request).workspace, user=caller(self.request).user)
+        tags = self.tags_given(serializer.validated_data)
+        conversation = serializer.save(workspace=caller(self.request).workspace, user=caller(self.request).user)
+        self.set_tags(conversation, tags)
 
     def perform_update(self, serializer: Any) -> None:
         self._only_own(serializer.instance)
+        tags = self.tags_given(serializer.validated_data)
         try:
             with transaction.atomic():
-                serializer.save()
+                self.set_tags(serializer.save(), tags)
         except IntegrityError:  # of one's API calls there is one that is active
             raise Conflict("Another conversation of API calls is active already.", code="api_calls_active") from None
 
@@ -112,6 +118,7 @@ class ConversationViewSet(StrictQuery, viewsets.ModelViewSet[Conversation]):
 
 class MessageViewSet(  # type: ignore[misc]  # its dispatch is a coroutine
     AnsweringMixin,
+    ShowsTags,
     StrictQuery,
     mixins.ListModelMixin,
     mixins.RetrieveModelMixin,
@@ -124,6 +131,7 @@ class MessageViewSet(  # type: ignore[misc]  # its dispatch is a coroutine
     scopes_to_read = {Scope.CHAT, Scope.READ}
     scopes_to_write = {Scope.CHAT}
     filterset_class = MessageFilter
+    tag_type = "message"
     queryset = Message.objects.none()
     lookup_value_regex = _UUID
 

@@ -46,14 +46,19 @@ OPENAI = Dialect(
     answer=openai_reply.completion,
     reply=openai_reply,
     overloaded=503,
-    names={"llm": "model", "attachments": "messages", "response_schema": "response_format"},
+    names={"llm": "model", "attachments": "messages", "response_schema": "response_format", "tags": "metadata.tags"},
 )
 ANTHROPIC = Dialect(
     read=anthropic_request.read,
     answer=anthropic_reply.message,
     reply=anthropic_reply,
     overloaded=529,
-    names={"llm": "model", "attachments": "messages", "response_schema": "output_config.format"},
+    names={
+        "llm": "model",
+        "attachments": "messages",
+        "response_schema": "output_config.format",
+        "tags": "metadata.tags",
+    },
 )
 _OVERLOADED = frozenset({"provider_rate_limited", "provider_unavailable"})
 _WORTH_ANOTHER_TRY = frozenset(

@@ -17,7 +17,7 @@ from conversations.admission import Admitted
 from conversations.api.answering import idempotency_key
 from conversations.api.replies import failure, has_failed, not_settled
 from conversations.calls import Call, Unsettled
-from conversations.compat import asking
+from conversations.compat import asking, tags
 from conversations.compat.dialects import ANTHROPIC, OPENAI, Dialect, dialect_of, is_worth_another_try
 from conversations.compat.listening import Listening
 from conversations.compat.served import Served, bill_of, served
@@ -89,7 +89,8 @@ class AnswerView(AsyncActionsMixin, CompatView):  # type: ignore[misc]  # its di
 
     def post(self, request: Request) -> Any:
         who = caller(request)
-        asked = self.spoken.read(dict(request.data))
+        body, given = tags.taken_out(dict(request.data))
+        asked = tags.tagged(self.spoken.read(body), given, header=request.headers.get(tags.HEADER))
         require_asgi(request)
         admitted = chat.admit(
             user=who.user,

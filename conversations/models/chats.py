@@ -195,6 +195,12 @@ class Message(TenantModel):
     error_message = models.CharField(max_length=500, blank=True)
     attempt = models.PositiveSmallIntegerField(default=1)
     metadata = models.JSONField(default=dict, blank=True, help_text="What the client noted with the question.")
+    autotag_due_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="From when on rules are to look at it, again or at all."
+    )
+    autotag_for = models.CharField(
+        max_length=10, blank=True, editable=False, help_text="What has happened to it: “answer” or “feedback”."
+    )
     call = models.JSONField(
         default=dict, blank=True, editable=False, help_text="What metering needs to know of the provider call."
     )
@@ -213,6 +219,11 @@ class Message(TenantModel):
                 fields=["workspace", "id"],
                 condition=Q(role="assistant", status__in=["pending", "streaming"]),
                 name="messages_open",
+            ),
+            models.Index(
+                fields=["workspace", "autotag_due_at"],
+                condition=Q(autotag_due_at__isnull=False),
+                name="messages_autotag_due",
             ),
         ]
 

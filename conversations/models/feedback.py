@@ -61,6 +61,12 @@ class MessageFeedback(TenantModel):
         is_low = self.stars is not None and self.stars <= LOW_STARS
         return self.thumb == self.Thumb.DOWN or is_low or self.category in BAD_CATEGORIES
 
+    @property
+    def is_positive(self) -> bool:
+        """Whether the answer was liked: the same as ``POSITIVE`` of a query."""
+        is_high = self.stars is not None and self.stars > 3
+        return (self.thumb == self.Thumb.UP or is_high) and not self.is_negative
+
 
 LOW_STARS = 2
 BAD_CATEGORIES = frozenset({MessageFeedback.Category.UNSAFE, MessageFeedback.Category.WRONG})

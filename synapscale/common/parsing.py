@@ -17,6 +17,7 @@ from synapscale.common.money import UsdField, usd_text
 
 MAX_DEPTH = 100
 """Objects and lists within one another. A JSON schema of a tool has a dozen."""
+MAX_NOTES = 16
 _AMOUNT = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?")
 
 
@@ -202,6 +203,34 @@ class StrictBooleanField(serializers.BooleanField):
         if not isinstance(data, bool):
             self.fail("invalid", input=data)
         return data
+
+
+@extend_schema_field(
+    {"type": "object", "additionalProperties": {"type": "string", "maxLength": 512}, "maxProperties": MAX_NOTES}
+)
+class NotesField(serializers.JSONField):
+    """What a client notes for its own use: up to 16 pairs of text."""
+
+    def to_internal_value(self, data: Any) -> dict[str, str]:
+        if not isinstance(data, dict) or len(data) > MAX_NOTES:
+            raise serializers.ValidationError(f"Give an object with at most {MAX_NOTES} texts.")
+        for name, text in data.items():
+            if not 1 <= len(name) <= 64 or not isinstance(text, str) or len(text) > 512:
+                raise serializers.ValidationError("A name has 1 to 64 characters, and its text at most 512.")
+        return data
+
+
+@extend_schema_field({"type": "string", "examples": ["0.800"], "description": "From 0 to 1, a decimal string."})
+class ScoreField(serializers.DecimalField):
+    """From 0 to 1, as a decimal string."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_digits=4, decimal_places=3, min_value=0, max_value=1, **kwargs)
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, bool):
+            self.fail("invalid")
+        return super().to_internal_value(data)
 
 
 class StrictModelSerializer(StrictFields, serializers.ModelSerializer[Any]):

@@ -6,6 +6,8 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from synapscale.common.parsing import (
+    NotesField,
+    ScoreField,
     StrictBooleanField,
     StrictCharField,
     StrictFields,
@@ -15,36 +17,7 @@ from tagging import names, registry, rules
 from tagging.models import Tag, TagLink, TagRule
 from tagging.vocabulary import MAX_TAGS_AT_ONCE
 
-MAX_NOTES = 16
 MAX_TARGETS = 1000
-
-
-@extend_schema_field(
-    {"type": "object", "additionalProperties": {"type": "string", "maxLength": 512}, "maxProperties": MAX_NOTES}
-)
-class NotesField(serializers.JSONField):
-    """Up to 16 pairs of text."""
-
-    def to_internal_value(self, data: Any) -> dict[str, str]:
-        if not isinstance(data, dict) or len(data) > MAX_NOTES:
-            raise serializers.ValidationError(f"Give an object with at most {MAX_NOTES} texts.")
-        for name, text in data.items():
-            if not 1 <= len(name) <= 64 or not isinstance(text, str) or len(text) > 512:
-                raise serializers.ValidationError("A name has 1 to 64 characters, and its text at most 512.")
-        return data
-
-
-@extend_schema_field({"type": "string", "examples": ["0.800"], "description": "From 0 to 1, a decimal string."})
-class ScoreField(serializers.DecimalField):
-    """From 0 to 1, as a decimal string."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(max_digits=4, decimal_places=3, min_value=0, max_value=1, **kwargs)
-
-    def to_internal_value(self, data: Any) -> Any:
-        if isinstance(data, bool):
-            self.fail("invalid")
-        return super().to_internal_value(data)
 
 
 def text_field(limit: int, **options: Any) -> StrictCharField:

@@ -10,6 +10,7 @@ from rest_framework import serializers
 from rest_framework.validators import UniqueValidator
 
 from synapscale.common.parsing import (
+    ScoreField,
     StrictCharField,
     StrictFields,
     StrictIntegerField,
@@ -48,6 +49,7 @@ class WorkspaceSerializer(StrictModelSerializer):
 
     allowed_models = ModelNamesField(required=False, max_length=500)
     fallback_models = ModelNamesField(required=False, max_length=10)
+    autotag_threshold = ScoreField(required=False)
 
     class Meta:
         model = Workspace
@@ -64,6 +66,8 @@ class WorkspaceSerializer(StrictModelSerializer):
             "requests_per_minute",
             "tokens_per_minute",
             "keeps_api_content",
+            "tags_automatically",
+            "autotag_threshold",
             "created_at",
         ]
         read_only_fields = ["id", "slug", "kind", "status", "created_at"]
