@@ -16,9 +16,10 @@ MAX_VALUE = 128
 MAX_CATEGORY = 64
 MAX_LABEL = MAX_NAME + 1 + MAX_VALUE
 
-NAME = r"^[^\s:=,*]+( [^\s:=,*]+)*$"
-VALUE = r"^$|^[^\s,*]+( [^\s,*]+)*$"
-"""What the constraints say; a comma parts tags in a header, and ``*`` is a wildcard in filters."""
+NAME = r"^[^\s:=,*]+( [^\s:=,*]+)*\Z"
+VALUE = r"^\Z|^[^\s,*]+( [^\s,*]+)*\Z"
+"""What the constraints say; a comma parts tags in a header, and ``*`` is a wildcard in filters. They do not end
+in ``$``: SQLite asks Python, where a line end may follow that."""
 _SPACES = re.compile(r"\s+")
 _SEPARATOR = re.compile(r"[:=]")
 
@@ -97,6 +98,8 @@ def parse_pattern(text: str) -> Pattern:
         return Pattern("", is_prefix=True)
     name, separator, value = _split(beginning)
     if separator:
+        if not _part(name, "name"):
+            raise NotATag("A tag needs a name.")
         start = f"{_part(name, 'name')}:{_part(value, 'value') if value.strip() else ''}"
     else:
         start = _part(name, "name")

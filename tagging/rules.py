@@ -8,7 +8,7 @@ again; what nobody has decided follows the rule, and goes when it holds no more.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -16,8 +16,8 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Count, Q
 
-from synapscale.common.errors import Refusal
-from tagging.links import Target
+from synapscale.common.errors import NotFound, Refusal
+from tagging.links import Target, hold_tags
 from tagging.models import Tag, TagLink, TagRule
 from tagging.names import NotATag, parse
 from tagging.vocabulary import SYSTEM_NAMES
@@ -59,6 +59,11 @@ _conditions: dict[str, Condition] = {}
 
 def register(condition: Condition) -> None:
     _conditions[condition.key] = condition
+
+
+def unregister(key: str) -> None:
+    """Rules with this condition find nothing any more; what they have set stays."""
+    _conditions.pop(key, None)
 
 
 def condition_of(key: str) -> Condition | None:
@@ -145,10 +150,13 @@ def apply(findings: Sequence[Finding], *, target: Target, workspace_id: uuid.UUI
         link.tag_id: link
         for link in TagLink.objects.filter(workspace_id=workspace_id, target_type=target.type, target_id=target.id)
     }
+    asked = {finding.rule.pk for finding in findings}
     fresh = []
     for label, (rule, confidence) in wanted.items():
         state = TagLink.State.APPLIED if confidence >= threshold else TagLink.State.SUGGESTED
         link = there.get(tags[label].pk)
+        if link is not None and _stands(link, asked, confidence):
+            continue
         if link is None:
             fresh.append(
                 TagLink(
@@ -166,7 +174,6 @@ def apply(findings: Sequence[Finding], *, target: Target, workspace_id: uuid.UUI
             TagLink.objects.filter(workspace_id=workspace_id, pk=link.pk, decided_at__isnull=True).update(
                 state=state, confidence_score=confidence, rule=rule, origin=_conditions[rule.condition].origin
             )
-    asked = {finding.rule.pk for finding in findings}
     kept = {tags[label].pk for label in wanted}
     gone = [
         link.pk
@@ -176,7 +183,13 @@ def apply(findings: Sequence[Finding], *, target: Target, workspace_id: uuid.UUI
     if gone:
         TagLink.objects.filter(workspace_id=workspace_id, pk__in=gone, decided_at__isnull=True).delete()
     if fresh:
+        hold_tags({link.tag_id for link in fresh}, workspace_id=workspace_id)
         TagLink.objects.bulk_create(fresh, ignore_conflicts=True)
+
+
+def _stands(link: TagLink, asked: Collection[uuid.UUID | None], confidence: Decimal) -> bool:
+    """Whether a rule that was not asked this time is at least as sure of ``link``: what it said still counts."""
+    return link.rule_id not in asked and link.confidence_score is not None and link.confidence_score >= confidence
 
 
 def _wanted(findings: Iterable[Finding]) -> dict[str, tuple[TagRule, Decimal]]:
@@ -254,10 +267,15 @@ def records(rules: Iterable[TagRule], *, workspace_id: uuid.UUID) -> dict[uuid.U
 
 
 def decide(link: TagLink, *, accepts: bool, user: User, now: Any) -> TagLink:
-    """Accept or reject what a rule has set or suggested. The last word counts; saying it twice changes nothing."""
+    """Accept or reject what a rule has set or suggested. The last word counts; saying it twice changes nothing.
+
+    Raises NotFound when the rule has withdrawn it meanwhile.
+    """
     state = TagLink.State.APPLIED if accepts else TagLink.State.REJECTED
     if link.decided_at is not None and link.state == state:
         return link
     link.state, link.decided_by, link.decided_at = state, user, now
-    link.save(update_fields=["state", "decided_by", "decided_at"])
+    rows = TagLink.objects.filter(workspace_id=link.workspace_id, pk=link.pk)
+    if not rows.update(state=state, decided_by=user, decided_at=now):
+        raise NotFound("There is no such link any more.")
     return link

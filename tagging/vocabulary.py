@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import Case, Count, Exists, OuterRef, Q, QuerySet, When
 
 from synapscale.common.errors import Conflict, Forbidden, NotFound, Refusal
 from tagging import names
@@ -109,37 +109,22 @@ def change(
 def merge(source: Tag, *, into: Tag) -> int:
     """Put ``into`` on whatever carries ``source``, and delete ``source``; how many things got a tag they had not.
 
-    A thing that carries both keeps the link of ``into``. What people decided about ``source`` goes with it.
+    A thing that has both keeps the link that more can be said for: what a person has set or accepted, then what one has
+    rejected, then what a rule has set, then what one suggests; of two alike, that of ``into``. Raises NotFound when one
+    of them is gone meanwhile.
     """
     _refuse_system(source)
     _refuse_system(into)
     if source.pk == into.pk:
         raise Refusal("A tag can't be merged into itself.", code="invalid", details={"into": ["Name another tag."]})
-    # In one order, so that two merges at the same time wait for each other instead of both failing.
-    locked = Tag.objects.select_for_update(no_key=False).filter(
-        workspace_id=source.workspace_id, pk__in=[source.pk, into.pk]
-    )
-    if len(locked.order_by("pk")) != 2:
-        raise NotFound("There is no such tag.")
-    links = TagLink.objects.filter(workspace_id=source.workspace_id, tag=source)
-    other = TagLink.objects.filter(
-        workspace_id=source.workspace_id,
-        tag=into,
-        target_type=OuterRef("target_type"),
-        target_id=OuterRef("target_id"),
-    )
-    # Where the other one is only a suggestion, or was turned down, a tag that is there counts for more.
-    there = TagLink.objects.filter(
-        workspace_id=source.workspace_id,
-        tag=source,
-        state=TagLink.State.APPLIED,
-        target_type=OuterRef("target_type"),
-        target_id=OuterRef("target_id"),
-    )
-    TagLink.objects.filter(workspace_id=source.workspace_id, tag=into).exclude(state=TagLink.State.APPLIED).filter(
-        Exists(there)
-    ).delete()
-    moved = links.filter(~Exists(other)).update(tag=into)
+    _lock(source, into)
+    links = TagLink.objects.filter(workspace_id=source.workspace_id, tag=source).annotate(weight=_weight())
+    others = TagLink.objects.filter(workspace_id=source.workspace_id, tag=into).annotate(weight=_weight())
+    same = {"target_type": OuterRef("target_type"), "target_id": OuterRef("target_id")}
+    others.filter(Exists(links.filter(**same, weight__gt=OuterRef("weight")))).delete()
+    alone = links.filter(~Exists(others.filter(**same)))
+    moved = alone.filter(state=TagLink.State.APPLIED).update(tag=into)
+    alone.exclude(state=TagLink.State.APPLIED).update(tag=into)
     TagRule.objects.filter(workspace_id=source.workspace_id, tag=source).update(tag=into)
     links.delete()
     _drop(source)
@@ -150,6 +135,7 @@ def merge(source: Tag, *, into: Tag) -> int:
 def delete(tag: Tag) -> None:
     """Take a tag off everything and delete it. Raises Conflict while a rule sets it."""
     _refuse_system(tag)
+    _lock(tag)
     rule = TagRule.objects.filter(workspace_id=tag.workspace_id, tag=tag).first()
     if rule is not None:
         raise Conflict(
@@ -179,10 +165,9 @@ def counts(tags: Iterable[Tag], *, workspace_id: uuid.UUID) -> dict[uuid.UUID, d
 def matching(text: str, *, workspace_id: uuid.UUID, limit: int) -> list[Tag]:
     """Tags that begin with ``text``, or whose value does, in order of their labels. One query, by index."""
     try:
-        beginning = names.normalised(text)
+        beginning = names.parse_pattern(f"{text}*").text
     except names.NotATag:
         return []
-    beginning = beginning.replace("=", ":", 1) if ":" not in beginning else beginning
     tags = Tag.objects.filter(workspace_id=workspace_id)
     is_like = Q(label__startswith=beginning)
     if beginning and ":" not in beginning:
@@ -229,6 +214,27 @@ def _refuse_system(tag: Tag) -> None:
         raise Forbidden(f"The tag “{tag}” is the system's.", code="system_tag")
 
 
+def _lock(*tags: Tag) -> None:
+    """Keep ``tags`` as they are until the transaction ends, and others from putting them on things. Raises NotFound.
+
+    In one order, so that two who want the same tags wait for each other instead of both failing.
+    """
+    rows = Tag.objects.select_for_update(no_key=False).filter(workspace_id=tags[0].workspace_id)
+    if len(rows.filter(pk__in=[tag.pk for tag in tags]).order_by("pk")) != len(tags):
+        raise NotFound("There is no such tag.")
+
+
+def _weight() -> Case:
+    """How much can be said for a link, against another of the same thing."""
+    is_a_persons = Q(origin=TagLink.Origin.PERSON) | Q(decided_at__isnull=False)
+    return Case(
+        When(is_a_persons, state=TagLink.State.APPLIED, then=3),
+        When(state=TagLink.State.REJECTED, then=2),
+        When(state=TagLink.State.APPLIED, then=1),
+        default=0,
+    )
+
+
 def _drop(tag: Tag) -> None:
     """Delete the row alone: what points at it is gone, and the database makes sure of that at the commit."""
     Tag.objects.filter(workspace_id=tag.workspace_id, pk=tag.pk)._raw_delete("default")
@@ -240,6 +246,7 @@ def _save(tag: Tag) -> None:
             if tag._state.adding:
                 tag.save(force_insert=True)
             else:
+                _lock(tag)
                 tag.save(update_fields=["name", "value", "label", "category", "metadata", "updated_at"])
     except IntegrityError:
         label = names.TagName(tag.name, tag.value).label

@@ -13,14 +13,15 @@ from conversations.asks import Ask
 from conversations.models import Agent, Conversation, Message, MessageFeedback, MessageImage
 from conversations.settling import settle
 from llm.models import LLM
+from tagging.models import Tag, TagLink, TagRule
 from tests.conversations.calling import sent
 from tests.people import Person, fund
 from workspaces.models import AccessToken, RateBucket
 
 
 def fill(person: Person, llm: LLM) -> Conversation:
-    """An agent's conversation with one answer: charged in full, over its hold, refunded in part, praised, and asked for
-    with an idempotency key."""
+    """An agent's conversation with one answer: charged in full, over its hold, refunded in part, praised, tagged by a
+    person and by a rule, and asked for with an idempotency key."""
     fund(person.workspace, "1")
     agent = Agent.objects.create(
         workspace=person.workspace, name="Helper", llm=llm, is_default=True, created_by=person.user
@@ -49,5 +50,23 @@ def fill(person: Person, llm: LLM) -> Conversation:
         RateBucket.objects.create(
             workspace=person.workspace, access_token=owner, requests_left=0, tokens_left=0, filled_at=timezone.now()
         )
+    tag = Tag.objects.create(workspace=person.workspace, name="customer", value="acme", created_by=person.user)
+    rule = TagRule.objects.create(workspace=person.workspace, name="Theirs", condition="status", tag=tag)
+    TagLink.objects.create(
+        workspace=person.workspace,
+        tag=tag,
+        target_type="conversation",
+        target_id=conversation.pk,
+        created_by=person.user,
+    )
+    TagLink.objects.create(
+        workspace=person.workspace,
+        tag=tag,
+        target_type="message",
+        target_id=message.pk,
+        origin=TagLink.Origin.RULE,
+        rule=rule,
+        confidence_score=1,
+    )
     assert Message.objects.filter(workspace=person.workspace).count() == 2
     return conversation

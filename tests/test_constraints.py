@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.apps import apps
-from django.db import IntegrityError, connection, models, transaction
+from django.db import DataError, IntegrityError, connection, models, transaction
 
 from conversations.models import Conversation
 from llm.models import LLM
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.fleet]
 OURS = [
     model
     for model in apps.get_models()
-    if model.__module__.split(".")[0] in {"workspaces", "llm", "billing", "conversations"}
+    if model.__module__.split(".")[0] in {"workspaces", "llm", "billing", "tagging", "conversations"}
 ]
 
 # The smallest change to a sound database that each CHECK constraint forbids.
@@ -41,13 +41,27 @@ FORBIDDEN: dict[str, str] = {
     "usage_logs_cost_not_negative": "UPDATE usage_logs SET cost_usd = -1",
     "message_feedbacks_stars": "UPDATE message_feedbacks SET stars = 6",
     "message_feedbacks_not_empty": "UPDATE message_feedbacks SET stars = NULL",
+    "workspaces_threshold_share": "UPDATE workspaces SET autotag_threshold = 1.001",
     "workspaces_cap_positive": "UPDATE workspaces SET max_tokens_cap = 0",
     "user_variables_one_owner": "UPDATE user_variables SET user_id = NULL",
     "llms_private_has_connection": "UPDATE llms SET provider = 'private'",
     "llms_output_fits_context": "UPDATE llms SET max_output_tokens = context_window + 1",
     "llm_prices_period": "UPDATE llm_prices SET effective_to = effective_from",
     "llm_prices_not_negative": "UPDATE llm_prices SET output_usd_per_mtok = -1",
+    "tags_label": "UPDATE tags SET label = 'customer'",
+    "tags_name": "UPDATE tags SET name = 'a*b', label = 'a*b:acme'",
+    "tags_value": "UPDATE tags SET value = 'a,b', label = 'customer:a,b'",
+    "tags_category": "UPDATE tags SET category = 'a:b'",
+    "tags_lower_case": "UPDATE tags SET name = 'Customer', label = 'Customer:acme'",
+    "tags_length": f"UPDATE tags SET category = '{'x' * 65}'",
+    "tag_rules_confidence": "UPDATE tag_rules SET confidence_score = 1.001",
+    "tag_links_confidence": "UPDATE tag_links SET confidence_score = -0.001 WHERE origin = 'rule'",
+    "tag_links_origin": "UPDATE tag_links SET rule_id = NULL WHERE origin = 'rule'",
+    "tag_links_decided": "UPDATE tag_links SET state = 'rejected', decided_at = NULL WHERE origin = 'rule'",
+    "tag_links_suggested": "UPDATE tag_links SET state = 'suggested', decided_at = created_at WHERE origin = 'rule'",
 }
+# PostgreSQL looks at what does not fit a column before it looks at the constraint.
+CUT_SHORT = {"tags_length": "value too long"}
 # More ways to break the ones with several legs.
 ALSO_FORBIDDEN = [
     ("holds_charged_when_resolved", "UPDATE holds SET charged = -1"),
@@ -70,6 +84,22 @@ ALSO_FORBIDDEN = [
     ("token_spends_not_negative", "UPDATE token_spends SET held = -1"),
     ("llm_prices_not_negative", "UPDATE llm_prices SET cached_input_usd_per_mtok = -1"),
     ("llm_prices_not_negative", "UPDATE llm_prices SET request_fee_usd = -1"),
+    ("tags_label", "UPDATE tags SET value = ''"),
+    ("tags_label", "UPDATE tags SET label = 'customer:acme:acme'"),
+    ("tags_name", "UPDATE tags SET name = 'a  b', label = 'a  b:acme'"),
+    ("tags_name", "UPDATE tags SET name = ' a', label = ' a:acme'"),
+    ("tags_name", "UPDATE tags SET name = 'a\n', label = 'a\n:acme'"),
+    ("tags_name", "UPDATE tags SET name = '', label = ':acme'"),
+    ("tags_name", "UPDATE tags SET name = 'a=b', label = 'a=b:acme'"),
+    ("tags_value", "UPDATE tags SET value = ' ', label = 'customer: '"),
+    ("tags_value", "UPDATE tags SET value = 'a\n', label = 'customer:a\n'"),
+    ("tags_lower_case", "UPDATE tags SET category = 'A'"),
+    ("tags_length", f"UPDATE tags SET name = '{'x' * 65}', label = '{'x' * 65}:acme'"),
+    ("tags_length", f"UPDATE tags SET value = '{'x' * 129}', label = 'customer:{'x' * 129}'"),
+    ("tag_links_origin", "UPDATE tag_links SET confidence_score = NULL WHERE origin = 'rule'"),
+    ("tag_links_origin", "UPDATE tag_links SET confidence_score = 1 WHERE origin = 'person'"),
+    ("tag_links_origin", "UPDATE tag_links SET origin = 'person' WHERE origin = 'rule'"),
+    ("tag_links_suggested", "UPDATE tag_links SET state = 'suggested', decided_at = NULL WHERE origin = 'person'"),
 ]
 
 
@@ -85,9 +115,10 @@ def books(cast: Cast, llm: LLM) -> Cast:
 
 @pytest.mark.parametrize(("name", "sql"), [*FORBIDDEN.items(), *ALSO_FORBIDDEN])
 def test_a_check_constraint_bites(books: Cast, name: str, sql: str) -> None:
-    with unguarded(), pytest.raises(IntegrityError) as error, transaction.atomic():
+    with unguarded(), pytest.raises((IntegrityError, DataError)) as error, transaction.atomic():
         run(sql)
-    assert name in str(error.value)
+    is_cut = connection.vendor == "postgresql" and name in CUT_SHORT
+    assert (CUT_SHORT[name] if is_cut else name) in str(error.value)
 
 
 def test_every_check_constraint_has_its_forbidden_row() -> None:
@@ -119,6 +150,9 @@ DUPLICATES: dict[str, tuple[str, dict[str, str]]] = {
     "message_feedbacks_once": ("message_feedbacks", {}),
     "message_images_once": ("message_images", {}),
     "idempotency_keys_once": ("idempotency_keys", {}),
+    "tags_once": ("tags", {}),
+    "tag_rules_once": ("tag_rules", {}),
+    "tag_links_once": ("tag_links", {}),
 }
 ONE = {
     "billing_events_chain": "event_type = 'usage'",
@@ -129,6 +163,7 @@ ONE = {
     "rate_buckets_per_token": "access_token_id IS NOT NULL",
     "rate_buckets_per_workspace": "access_token_id IS NULL",
     "conversations_one_for_api_calls": "kind = 'api'",
+    "tag_links_once": "origin = 'rule'",
 }
 """Which row to copy, where not any will do."""
 

@@ -21,12 +21,27 @@ class _Normalised(forms.CharField):
             raise forms.ValidationError(str(error), code="invalid") from None
 
 
+class _Label(_Normalised):
+    """A whole tag, however its name and value are parted."""
+
+    def to_python(self, value: Any) -> str:
+        text = super().to_python(value)
+        try:
+            return names.parse(text).label if text else ""
+        except names.NotATag as error:
+            raise forms.ValidationError(str(error), code="invalid") from None
+
+
+class LabelFilter(django_filters.CharFilter):
+    field_class = _Label
+
+
 class NormalisedFilter(django_filters.CharFilter):
     field_class = _Normalised
 
 
 class TagFilter(StrictFilterSet):
-    label = NormalisedFilter()
+    label = LabelFilter()
     name = NormalisedFilter()
     value = NormalisedFilter()
     category = NormalisedFilter()

@@ -10,13 +10,12 @@ from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, viewsets
 from rest_framework.decorators import action
-from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from synapscale.common.errors import Conflict
 from synapscale.common.parsing import StrictQuery
-from tagging import registry, rules, vocabulary
+from tagging import links, registry, rules, vocabulary
 from tagging.api.filtersets import LinkFilter, RuleFilter
 from tagging.api.serializers import ConditionListSerializer, LinkSerializer, RuleSerializer
 from tagging.models import TagLink, TagRule
@@ -64,6 +63,9 @@ class LinkViewSet(StrictQuery, mixins.ListModelMixin, mixins.RetrieveModelMixin,
         link = self.get_object()
         if not link.is_auto:
             raise Conflict("A person set this tag: take it off with tags/remove.", code="not_a_suggestion", status=422)
+        links.check_targets(
+            [links.Target(link.target_type, link.target_id)], membership=caller(self.request).membership
+        )
         rules.decide(link, accepts=accepts, user=caller(self.request).user, now=timezone.now())
         return Response(self.get_serializer(link).data)
 
@@ -128,12 +130,16 @@ class RuleViewSet(StrictQuery, viewsets.ModelViewSet[TagRule]):
             label = given["tag"]
             found = vocabulary.resolve([label], workspace_id=rule.workspace_id, field="tag") if label else []
             rule.tag = found[0] if found else None
-        rule.settings = rules.checked(rule.condition, rule.settings)
+        if rule._state.adding or {"condition", "settings"} & set(given):
+            # Not always: a rule can be switched off when nobody knows its condition any more.
+            rule.settings = rules.checked(rule.condition, rule.settings)
         try:
-            with transaction.atomic():
+            with links.tags_stay(), transaction.atomic():
                 rule.save()
         except IntegrityError:
-            get_object_or_404(TagRule.objects.filter(workspace_id=rule.workspace_id), name=rule.name)
+            others = TagRule.objects.filter(workspace_id=rule.workspace_id, name=rule.name).exclude(pk=rule.pk)
+            if not others.exists():
+                raise
             raise Conflict(f"There is a rule “{rule.name}” already.", code="rule_exists") from None
         return self._shown(rule)
 

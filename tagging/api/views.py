@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,13 +10,14 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers as rest_serializers
 from rest_framework import viewsets
 from rest_framework.decorators import action
+from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from synapscale.common.errors import Forbidden
 from synapscale.common.pagination import CursorPagination
 from synapscale.common.parsing import StrictQuery
-from tagging import links, vocabulary
+from tagging import links, names, vocabulary
 from tagging.api.filtersets import TagFilter
 from tagging.api.serializers import (
     AddedSerializer,
@@ -41,6 +43,15 @@ class LabelPagination(CursorPagination):
     """In the order of labels, which are one of each."""
 
     ordering = ("label",)  # type: ignore[assignment]
+
+    def decode_cursor(self, request: Any) -> Any:
+        cursor = super().decode_cursor(request)
+        if cursor is not None and cursor.position is not None:
+            try:
+                names.parse(str(cursor.position))
+            except names.NotATag:
+                raise NotFound from None  # which the base class says of all that is no cursor
+        return cursor
 
 
 class TagViewSet(StrictQuery, viewsets.GenericViewSet[Tag]):
@@ -162,6 +173,6 @@ class TagViewSet(StrictQuery, viewsets.GenericViewSet[Tag]):
 
 def _limit(request: Request) -> int:
     given = request.query_params.get("limit", str(DEFAULT_MATCHES))
-    if not given.isascii() or not given.isdigit() or not 1 <= int(given[:9]) <= MAX_MATCHES:
+    if not re.fullmatch("[0-9]{1,3}", given) or not 1 <= int(given) <= MAX_MATCHES:
         raise rest_serializers.ValidationError({"limit": [f"Give a whole number from 1 to {MAX_MATCHES}."]})
     return int(given)

@@ -102,15 +102,15 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='tag',
-            constraint=models.CheckConstraint(condition=models.Q(('name__regex', '^[^\\s:=,*]+( [^\\s:=,*]+)*$')), name='tags_name'),
+            constraint=models.CheckConstraint(condition=models.Q(('name__regex', '^[^\\s:=,*]+( [^\\s:=,*]+)*\\Z')), name='tags_name'),
         ),
         migrations.AddConstraint(
             model_name='tag',
-            constraint=models.CheckConstraint(condition=models.Q(('value__regex', '^$|^[^\\s,*]+( [^\\s,*]+)*$')), name='tags_value'),
+            constraint=models.CheckConstraint(condition=models.Q(('value__regex', '^\\Z|^[^\\s,*]+( [^\\s,*]+)*\\Z')), name='tags_value'),
         ),
         migrations.AddConstraint(
             model_name='tag',
-            constraint=models.CheckConstraint(condition=models.Q(('category', ''), ('category__regex', '^[^\\s:=,*]+( [^\\s:=,*]+)*$'), _connector='OR'), name='tags_category'),
+            constraint=models.CheckConstraint(condition=models.Q(('category', ''), ('category__regex', '^[^\\s:=,*]+( [^\\s:=,*]+)*\\Z'), _connector='OR'), name='tags_category'),
         ),
         migrations.AddConstraint(
             model_name='tag',

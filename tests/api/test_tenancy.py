@@ -16,6 +16,7 @@ from conversations.models import MessageFeedback
 from llm import own_keys
 from llm.models import LLM
 from synapscale.common.tenancy import fleet_wide
+from tagging.models import Tag, TagLink, TagRule
 from tests.api.asking import error_of, make_agent, make_answer, make_conversation
 from tests.people import Cast, fund
 from workspaces import variables
@@ -31,6 +32,7 @@ ONE_SHOTS = (
     "llm/openai/models",
     "llm/nobody/generate",
 )
+POST_ONLY = ("/rotate", "/test", "/merge", "/accept", "/reject")
 METHODS = ("get", "head", "post", "put", "patch", "delete", "options", "trace")
 BODIES: list[dict[str, Any]] = [
     {},
@@ -46,6 +48,7 @@ BODIES: list[dict[str, Any]] = [
     {"value": "x"},
     {"key": "sk-mallory-0123456789"},
     {"is_active": False},
+    {"into": "urgent"},
 ]
 
 
@@ -72,6 +75,17 @@ def objects(transactional_db: None, cast: Cast, llm: LLM) -> Objects:
         for owner in (alice.user, alice.workspace)
     )
     own_keys.set_key(owner=alice.workspace, provider="openai", key="sk-acme-0123456789")
+    tag = Tag.objects.create(workspace=alice.workspace, name="urgent", created_by=alice.user)
+    rule = TagRule.objects.create(workspace=alice.workspace, name="Theirs", condition="status")
+    link = TagLink.objects.create(
+        workspace=alice.workspace,
+        tag=tag,
+        target_type="message",
+        target_id=answer.pk,
+        origin="rule",
+        rule=rule,
+        confidence_score=1,
+    )
     ledger.wallet_of(cast.charlie.workspace.pk)  # looking at one's wallet for the first time opens it
     space = f"workspaces/{alice.workspace.pk}"
     paths = (
@@ -95,6 +109,14 @@ def objects(transactional_db: None, cast: Cast, llm: LLM) -> Objects:
         f"{space}/api-keys/providers",
         f"{space}/api-keys/openai",
         f"{space}/api-keys/openai/test",
+        f"tags/{tag.pk}",
+        f"tags/{tag.label}",
+        f"tags/{tag.pk}/merge",
+        f"tags/{tag.pk}/usage",
+        f"tag-links/{link.pk}",
+        f"tag-links/{link.pk}/accept",
+        f"tag-links/{link.pk}/reject",
+        f"tag-rules/{rule.pk}",
     )
     return Objects(
         paths=paths,
@@ -109,6 +131,14 @@ def objects(transactional_db: None, cast: Cast, llm: LLM) -> Objects:
             "user-variables/api-keys/providers",
             "user-variables/api-keys/openai",
             "user-variables/api-keys/openai/test",
+            "tags",
+            "tags/add",
+            "tags/remove",
+            "tags/autocomplete",
+            "tags/usage",
+            "tag-links",
+            "tag-rules",
+            "tag-rules/conditions",
         ),
     )
 
@@ -183,8 +213,23 @@ def test_the_matrix_names_every_address(objects: Objects) -> None:
         "message-list",
         "message-detail",
         "message-feedback",
+        "tag-list",
+        "tag-detail",
+        "tag-merge",
+        "tag-add",
+        "tag-remove",
+        "tag-autocomplete",
+        "tag-usage",
+        "tags-usage",
+        "tag-link-list",
+        "tag-link-detail",
+        "tag-link-accept",
+        "tag-link-reject",
+        "tag-rule-list",
+        "tag-rule-detail",
+        "tag-rule-conditions",
     }
-    assert len(objects.paths) == 20
+    assert len(objects.paths) == 28
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -196,7 +241,7 @@ def test_a_stranger_finds_nothing_and_changes_nothing(objects: Objects, cast: Ca
             response = send(cast.charlie.token, method, path, body)
             assert response.status_code in {404, 405}, (method, path, body, response.content)
             if method not in {"head"} and response.status_code == 404:
-                assert error_of(response, 404, "not_found")["message"] == "Not found."
+                assert error_of(response, 404, "not_found")["message"] in {"Not found.", "There is no such tag."}
     assert everything() == before
 
 
@@ -210,7 +255,16 @@ def test_without_a_token_there_is_nothing_at_all(objects: Objects, cast: Cast, m
 
 def test_the_lists_of_a_stranger_show_only_what_is_his(objects: Objects, cast: Cast) -> None:
     assert [row["id"] for row in cast.charlie.get("workspaces").json()["results"]] == [str(cast.charlie.workspace.pk)]
-    for path in ("agents", "conversations", "billing-events", "user-variables", "user-variables/api-keys"):
+    empty = (
+        "agents",
+        "conversations",
+        "billing-events",
+        "user-variables",
+        "user-variables/api-keys",
+        "tags",
+        "tag-links",
+    )
+    for path in (*empty, "tags/autocomplete"):
         assert cast.charlie.get(path).json()["results"] == []
     assert [row["name"] for row in cast.charlie.get("access-tokens", all="true").json()["results"]] == [
         "charlie's token"
@@ -230,7 +284,7 @@ def test_a_workspace_that_a_stranger_makes_is_one_of_his_own(objects: Objects, c
 
 def test_the_same_addresses_are_found_by_their_owner(objects: Objects, cast: Cast) -> None:
     for path in objects.paths:
-        assert cast.alice.get(path).status_code == (405 if path.endswith(("/rotate", "/test")) else 200), path
+        assert cast.alice.get(path).status_code == (405 if path.endswith(POST_ONLY) else 200), path
 
 
 def test_ids_of_one_conversation_do_not_open_messages_of_another(objects: Objects, cast: Cast) -> None:
