@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Count, Q
 
-from synapscale.common.errors import NotFound, Refusal
+from synapscale.common.errors import Conflict, NotFound, Refusal
 from tagging.links import Target, hold_tags
 from tagging.models import Tag, TagLink, TagRule
 from tagging.names import NotATag, parse
@@ -231,6 +231,21 @@ def _tags(labels: Iterable[str], *, workspace_id: uuid.UUID) -> dict[str, Tag]:
         )
         known = {tag.label: tag for tag in rows.all()}
     return known
+
+
+def delete(rule: TagRule) -> None:
+    """Delete a rule that has set nothing. Raises Conflict for one that has, or that comes with every workspace."""
+    if rule.is_builtin:
+        raise Conflict("This rule comes with every workspace: switch it off.", code="rule_is_builtin")
+    in_use = Conflict("This rule has set tags, which name it: switch it off.", code="rule_in_use")
+    if TagLink.objects.filter(workspace_id=rule.workspace_id, rule=rule).exists():
+        raise in_use
+    try:
+        with transaction.atomic():
+            # The row alone: Django would look for links of the rule in all workspaces first.
+            TagRule.objects.filter(workspace_id=rule.workspace_id, pk=rule.pk)._raw_delete("default")
+    except IntegrityError:
+        raise in_use from None
 
 
 @dataclass(frozen=True, slots=True)

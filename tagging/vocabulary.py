@@ -121,14 +121,16 @@ def merge(source: Tag, *, into: Tag) -> int:
     links = TagLink.objects.filter(workspace_id=source.workspace_id, tag=source).annotate(weight=_weight())
     others = TagLink.objects.filter(workspace_id=source.workspace_id, tag=into).annotate(weight=_weight())
     same = {"target_type": OuterRef("target_type"), "target_id": OuterRef("target_id")}
-    others.filter(Exists(links.filter(**same, weight__gt=OuterRef("weight")))).delete()
+    heavier = links.filter(**same, weight__gt=OuterRef("weight"))
+    had, _ = others.filter(Exists(heavier.filter(state=TagLink.State.APPLIED)), state=TagLink.State.APPLIED).delete()
+    others.filter(Exists(heavier)).delete()
     alone = links.filter(~Exists(others.filter(**same)))
     moved = alone.filter(state=TagLink.State.APPLIED).update(tag=into)
     alone.exclude(state=TagLink.State.APPLIED).update(tag=into)
     TagRule.objects.filter(workspace_id=source.workspace_id, tag=source).update(tag=into)
     links.delete()
     _drop(source)
-    return moved
+    return moved - had
 
 
 @transaction.atomic

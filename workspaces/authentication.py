@@ -28,6 +28,8 @@ class Caller:
         self.membership = membership
         self.user: User = token.user
         self.workspace: Workspace = token.workspace
+        # Read with the token already: whoever goes there from the membership must not ask again.
+        membership.user, membership.workspace = self.user, self.workspace
 
 
 def raw_token(request: Any) -> str:

@@ -109,11 +109,7 @@ class RuleViewSet(StrictQuery, viewsets.ModelViewSet[TagRule]):
         return Response(self._saved(rule, serializer.validated_data))
 
     def perform_destroy(self, rule: TagRule) -> None:
-        if rule.is_builtin:
-            raise Conflict("This rule comes with every workspace: switch it off.", code="rule_is_builtin")
-        if TagLink.objects.filter(workspace_id=rule.workspace_id, rule=rule).exists():
-            raise Conflict("This rule has set tags, which name it: switch it off.", code="rule_in_use")
-        TagRule.objects.filter(workspace_id=rule.workspace_id, pk=rule.pk).delete()
+        rules.delete(rule)
 
     @extend_schema(responses=ConditionListSerializer, filters=False)
     @action(detail=False, methods=["get"], pagination_class=None, filterset_class=None)
