@@ -12,6 +12,7 @@ from llm.models import LLM
 from synapscale.common.parsing import StrictQuery
 from tests.api.asking import assert_invalid, make_agent, make_answer, make_conversation
 from tests.people import Person, fund
+from tests.tagging.tagged import make_tag
 
 LISTS = [
     "workspaces",
@@ -21,6 +22,8 @@ LISTS = [
     "agents",
     "conversations",
     "conversations/{conversation}/messages",
+    "tag-links",
+    "tag-rules",
 ]
 OTHERS = [
     "workspaces/{workspace}",
@@ -33,6 +36,9 @@ OTHERS = [
     "conversations/{conversation}",
     "conversations/{conversation}/messages/{message}",
     "conversations/{conversation}/messages/{message}/feedback",
+    "tags/{tag}",
+    "tags/autocomplete",
+    "tag-rules/conditions",
 ]
 
 
@@ -64,6 +70,7 @@ def ids(transactional_db: None, alice: Person, llm: LLM) -> dict[str, Any]:
         "event": alice.workspace.billing_events.get().pk,
         "agent": make_agent(alice, llm).pk,
         "conversation": chat.pk,
+        "tag": make_tag(alice).pk,
         "message": make_answer(chat).pk,
     }
 
@@ -77,7 +84,8 @@ def test_unknown_parameters_are_refused_by_name(alice: Person, ids: dict[str, An
 
 @pytest.mark.parametrize("path", OTHERS)
 def test_what_is_no_list_has_no_pages_and_no_filters(alice: Person, ids: dict[str, Any], path: str) -> None:
-    assert_invalid(alice.get(path.format(**ids), limit=1, status="active"), "limit", "status")
+    refused = {"limit", "status"} - ({"limit"} if path == "tags/autocomplete" else set())
+    assert_invalid(alice.get(path.format(**ids), limit=1, status="active"), *refused)
 
 
 @pytest.mark.parametrize(
