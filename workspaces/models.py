@@ -109,6 +109,12 @@ class Workspace(BaseModel):
     keeps_api_content = models.BooleanField(
         default=True, help_text="Whether one-shot API calls keep their prompts and answers."
     )
+    exports_feedback_content = models.BooleanField(
+        default=False, help_text="Whether exports of feedback contain what was asked, answered and written."
+    )
+    feedback_alert_email = models.EmailField(
+        blank=True, help_text="Who is told of negative feedback, without its contents; empty: nobody."
+    )
 
     class Meta:
         db_table = "workspaces"

@@ -64,6 +64,8 @@ class WorkspaceSerializer(StrictModelSerializer):
             "requests_per_minute",
             "tokens_per_minute",
             "keeps_api_content",
+            "exports_feedback_content",
+            "feedback_alert_email",
             "created_at",
         ]
         read_only_fields = ["id", "slug", "kind", "status", "created_at"]
