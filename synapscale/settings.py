@@ -236,6 +236,7 @@ SPECTACULAR_SETTINGS = {
         "UsageStatusEnum": "conversations.models.UsageLog.Status",
         "WorkspaceKindEnum": "workspaces.models.Workspace.Kind",
         "ConversationKindEnum": "conversations.models.Conversation.Kind",
+        "FeedbackCategoryEnum": "conversations.models.MessageFeedback.Category",
         "ScopeEnum": "workspaces.models.Scope",
         "KeyOwnerEnum": ["user", "workspace"],
         "VariableCategoryEnum": "workspaces.models.UserVariable.Category",

@@ -295,3 +295,8 @@ def test_queries(alice: Person, django_assert_num_queries: Any) -> None:
         alice.get(path(alice))
     with django_assert_num_queries(3):
         alice.get("workspaces")
+
+
+@pytest.mark.parametrize("address", ["nobody", "a@b.c, d@e.f", "a@b.c\nBcc: d@e.f", None, 5])
+def test_the_address_for_alerts_is_one_address(alice: Person, address: Any) -> None:
+    assert_invalid(alice.patch(path(alice), {"feedback_alert_email": address}), "feedback_alert_email")
