@@ -9,6 +9,7 @@ import smtplib
 import socketserver
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -83,6 +84,15 @@ def test_what_one_process_has_claimed_is_not_sent_by_another(alice: Person) -> N
     complain(alice)
     assert feedback_alerts._claim(alice.workspace) is not None
     assert feedback_alerts._claim(alice.workspace) is None
+
+
+def test_of_several_servers_one_sends(alice: Person) -> None:
+    for _ in range(5):
+        complain(alice)
+    with ThreadPoolExecutor(4) as servers:
+        said = list(servers.map(lambda _: send(), range(4)))
+    assert len(mail.outbox) == 1
+    assert sorted(said)[-1] == "1 sent about 5 pieces of feedback, 0 failed"
 
 
 def test_a_mail_tells_of_so_much_and_the_next_one_of_the_rest(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
