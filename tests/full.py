@@ -41,7 +41,15 @@ def fill(person: Person, llm: LLM) -> Conversation:
     )
     (charge,) = message.billing_events
     ledger.refund(original=charge, amount=Decimal("0.00001"), reference="r", description="Sorry", actor=person.user)
-    MessageFeedback.objects.create(workspace=person.workspace, message=message, user=person.user, stars=5)
+    MessageFeedback.objects.create(
+        workspace=person.workspace,
+        message=message,
+        user=person.user,
+        stars=5,
+        review_status="done",
+        reviewed_by=person.user,
+        reviewed_at=timezone.now(),
+    )
     MessageImage.objects.create(workspace=person.workspace, message=admitted.question, position=0, data=b"GIF89a")
     token = AccessToken.objects.get(workspace=person.workspace, user=person.user)
     TokenSpend.objects.create(workspace=person.workspace, access_token=token)

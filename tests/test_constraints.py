@@ -41,6 +41,14 @@ FORBIDDEN: dict[str, str] = {
     "usage_logs_cost_not_negative": "UPDATE usage_logs SET cost_usd = -1",
     "message_feedbacks_stars": "UPDATE message_feedbacks SET stars = 6",
     "message_feedbacks_not_empty": "UPDATE message_feedbacks SET stars = NULL",
+    "message_feedbacks_reviewed": "UPDATE message_feedbacks SET reviewed_at = NULL",
+    "message_feedbacks_open_is_negative": (
+        "UPDATE message_feedbacks SET review_status = 'open', reviewed_at = NULL, reviewed_by_id = NULL"
+    ),
+    "message_feedbacks_alert_has_review": (
+        "UPDATE message_feedbacks SET review_status = '', alerted_at = reviewed_at, reviewed_at = NULL, "
+        "reviewed_by_id = NULL"
+    ),
     "workspaces_cap_positive": "UPDATE workspaces SET max_tokens_cap = 0",
     "user_variables_one_owner": "UPDATE user_variables SET user_id = NULL",
     "llms_private_has_connection": "UPDATE llms SET provider = 'private'",
@@ -63,6 +71,13 @@ ALSO_FORBIDDEN = [
     ("usage_logs_charge_has_event", "UPDATE usage_logs SET charged_usd = 0"),
     ("usage_logs_charge_has_event", "UPDATE usage_logs SET charged_usd = -1"),
     ("message_feedbacks_stars", "UPDATE message_feedbacks SET stars = 0"),
+    ("message_feedbacks_reviewed", "UPDATE message_feedbacks SET review_status = ''"),
+    ("message_feedbacks_reviewed", "UPDATE message_feedbacks SET review_status = '', reviewed_at = NULL"),
+    (  # without stars, “at most two” would be neither true nor false
+        "message_feedbacks_open_is_negative",
+        "UPDATE message_feedbacks SET review_status = 'open', reviewed_at = NULL, reviewed_by_id = NULL, stars = NULL, "
+        "thumb = 'up'",
+    ),
     (
         "user_variables_one_owner",
         "UPDATE user_variables SET workspace_id = (SELECT id FROM workspaces WHERE slug = 'acme')",

@@ -15,10 +15,10 @@ from django.utils import timezone
 
 from billing import ledger
 from billing.models import HoldIncident, TokenSpend
-from conversations import chat, settling
+from conversations import chat, feedback, settling
 from conversations.admission import Admitted
 from conversations.asks import Ask
-from conversations.models import Agent, Conversation, Message, MessageFeedback, MessageImage
+from conversations.models import Agent, Conversation, Message, MessageImage
 from conversations.outcomes import Outcome
 from llm.models import LLM, ProviderConnection
 from llm.types import Usage
@@ -126,7 +126,7 @@ def make_workplace(number: int) -> Person:
         original=log.billing_event, amount=Decimal("0.000001"), reference=f"refund-{number}", description="", actor=None
     )
     ledger.record_incident(hold=answer.hold, kind=HoldIncident.Kind.OVERRUN, amount=Decimal("0.5"), detail="")
-    MessageFeedback.objects.create(workspace=workspace, message=answer, user=owner.user, thumb="up")
+    feedback.give(message=answer, user=owner.user, thumb="down", text=CONTENT, suggestion=CONTENT)
     MessageImage.objects.create(workspace=workspace, message=answer, position=0, data=b"GIF89a")
     token, _ = AccessToken.issue(user=owner.user, workspace=workspace, name=f"token {number}")
     TokenSpend.objects.create(workspace=workspace, access_token=token)

@@ -21,6 +21,7 @@ LISTS = [
     "agents",
     "conversations",
     "conversations/{conversation}/messages",
+    "feedback",
 ]
 OTHERS = [
     "workspaces/{workspace}",
@@ -33,6 +34,8 @@ OTHERS = [
     "conversations/{conversation}",
     "conversations/{conversation}/messages/{message}",
     "conversations/{conversation}/messages/{message}/feedback",
+    "feedback/summary",
+    "feedback/export",
 ]
 
 

@@ -99,6 +99,7 @@ def test_every_address_has_its_operations(schema: Any) -> None:
         "get conversations", "post conversations", "get conversations/{id}", "patch conversations/{id}",
         "delete conversations/{id}",
         f"get {message}", f"post {message}", f"get {message}/{{id}}",
+        "get feedback", "get feedback/summary", "get feedback/export",
         f"get {message}/{{message_pk}}/feedback", f"post {message}/{{message_pk}}/feedback",
         f"patch {message}/{{message_pk}}/feedback", f"delete {message}/{{message_pk}}/feedback",
     }  # fmt: skip
@@ -223,6 +224,8 @@ def test_answers_are_as_described(
         message: messages_of(chat),
         message + "/{id}": f"{messages_of(chat)}/{answer}",
         message + "/{message_pk}/feedback": f"{messages_of(chat)}/{answer}/feedback",
+        "feedback": "feedback",
+        "feedback/summary": "feedback/summary?group_by=agent",
     }.items():
         response = api.get(alice, real)
         assert response.status_code == 200, real

@@ -102,6 +102,9 @@ def objects(transactional_db: None, cast: Cast, llm: LLM) -> Objects:
             "workspaces",
             "agents",
             "conversations",
+            "feedback",
+            "feedback/summary",
+            "feedback/export",
             "billing-events",
             "access-tokens",
             "user-variables",
@@ -183,6 +186,9 @@ def test_the_matrix_names_every_address(objects: Objects) -> None:
         "message-list",
         "message-detail",
         "message-feedback",
+        "feedback-list",
+        "feedback-summary",
+        "feedback-export",
     }
     assert len(objects.paths) == 20
 
@@ -210,7 +216,9 @@ def test_without_a_token_there_is_nothing_at_all(objects: Objects, cast: Cast, m
 
 def test_the_lists_of_a_stranger_show_only_what_is_his(objects: Objects, cast: Cast) -> None:
     assert [row["id"] for row in cast.charlie.get("workspaces").json()["results"]] == [str(cast.charlie.workspace.pk)]
-    for path in ("agents", "conversations", "billing-events", "user-variables", "user-variables/api-keys"):
+    assert cast.charlie.get("feedback/summary", start="2020-01-01").json()["total"]["count"] == 0
+    assert b"".join(cast.charlie.get("feedback/export").streaming_content) == b""
+    for path in ("agents", "conversations", "feedback", "billing-events", "user-variables", "user-variables/api-keys"):
         assert cast.charlie.get(path).json()["results"] == []
     assert [row["name"] for row in cast.charlie.get("access-tokens", all="true").json()["results"]] == [
         "charlie's token"
