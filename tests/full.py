@@ -13,6 +13,7 @@ from conversations.asks import Ask
 from conversations.models import Agent, Conversation, Message, MessageFeedback, MessageImage
 from conversations.settling import settle
 from llm.models import LLM
+from tagging.models import Tag, TagLink, TagRule
 from tests.conversations.calling import sent
 from tests.people import Person, fund
 from workspaces.models import AccessToken, RateBucket
@@ -57,5 +58,18 @@ def fill(person: Person, llm: LLM) -> Conversation:
         RateBucket.objects.create(
             workspace=person.workspace, access_token=owner, requests_left=0, tokens_left=0, filled_at=timezone.now()
         )
+    tag = Tag.objects.create(workspace=person.workspace, name="customer", value="acme", created_by=person.user)
+    rule = TagRule.objects.create(
+        workspace=person.workspace, name="Failures", condition="error", tag=tag, created_by=person.user
+    )
+    TagLink.objects.create(
+        workspace=person.workspace,
+        tag=tag,
+        target_type="message",
+        target_id=message.pk,
+        origin=TagLink.Origin.RULE,
+        rule=rule,
+        confidence_score=1,
+    )
     assert Message.objects.filter(workspace=person.workspace).count() == 2
     return conversation

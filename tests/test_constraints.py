@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.fleet]
 OURS = [
     model
     for model in apps.get_models()
-    if model.__module__.split(".")[0] in {"workspaces", "llm", "billing", "conversations"}
+    if model.__module__.split(".")[0] in {"workspaces", "llm", "billing", "tagging", "conversations"}
 ]
 
 # The smallest change to a sound database that each CHECK constraint forbids.
@@ -50,6 +50,18 @@ FORBIDDEN: dict[str, str] = {
         "reviewed_by_id = NULL"
     ),
     "workspaces_cap_positive": "UPDATE workspaces SET max_tokens_cap = 0",
+    "workspaces_threshold_share": "UPDATE workspaces SET autotag_threshold = 1.5",
+    "tags_label": "UPDATE tags SET label = 'other'",
+    "tags_name": "UPDATE tags SET name = 'a:b', label = 'a:b:' || value",
+    "tags_value": "UPDATE tags SET value = 'a,b', label = name || ':a,b'",
+    "tags_category": "UPDATE tags SET category = 'a  b'",
+    "tags_lower_case": "UPDATE tags SET category = 'Big'",
+    "tags_length": "UPDATE tags SET category = '" + "x" * 65 + "'",
+    "tag_rules_confidence": "UPDATE tag_rules SET confidence_score = 1.1",
+    "tag_links_confidence": "UPDATE tag_links SET confidence_score = 1.1",
+    "tag_links_origin": "UPDATE tag_links SET origin = 'person'",
+    "tag_links_decided": "UPDATE tag_links SET state = 'rejected'",
+    "tag_links_suggested": "UPDATE tag_links SET state = 'suggested', decided_at = created_at",
     "user_variables_one_owner": "UPDATE user_variables SET user_id = NULL",
     "llms_private_has_connection": "UPDATE llms SET provider = 'private'",
     "llms_output_fits_context": "UPDATE llms SET max_output_tokens = context_window + 1",
@@ -134,6 +146,9 @@ DUPLICATES: dict[str, tuple[str, dict[str, str]]] = {
     "message_feedbacks_once": ("message_feedbacks", {}),
     "message_images_once": ("message_images", {}),
     "idempotency_keys_once": ("idempotency_keys", {}),
+    "tags_once": ("tags", {}),
+    "tag_rules_once": ("tag_rules", {}),
+    "tag_links_once": ("tag_links", {}),
 }
 ONE = {
     "billing_events_chain": "event_type = 'usage'",

@@ -100,6 +100,11 @@ def test_every_address_has_its_operations(schema: Any) -> None:
         "delete conversations/{id}",
         f"get {message}", f"post {message}", f"get {message}/{{id}}",
         "get feedback", "get feedback/summary", "get feedback/export",
+        "get tags", "post tags", "get tags/{id}", "patch tags/{id}", "delete tags/{id}", "post tags/{id}/merge",
+        "post tags/add", "post tags/remove", "get tags/autocomplete", "get tags/usage", "get tags/{key}/usage",
+        "get tag-links", "get tag-links/{id}", "post tag-links/{id}/accept", "post tag-links/{id}/reject",
+        "get tag-rules", "post tag-rules", "get tag-rules/{id}", "patch tag-rules/{id}", "delete tag-rules/{id}",
+        "get tag-rules/conditions",
         f"get {message}/{{message_pk}}/feedback", f"post {message}/{{message_pk}}/feedback",
         f"patch {message}/{{message_pk}}/feedback", f"delete {message}/{{message_pk}}/feedback",
     }  # fmt: skip

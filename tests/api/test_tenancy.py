@@ -16,6 +16,7 @@ from conversations.models import MessageFeedback
 from llm import own_keys
 from llm.models import LLM
 from synapscale.common.tenancy import fleet_wide
+from tagging.models import Tag, TagLink, TagRule
 from tests.api.asking import error_of, make_agent, make_answer, make_conversation
 from tests.people import Cast, fund
 from workspaces import variables
@@ -31,6 +32,7 @@ ONE_SHOTS = (
     "llm/openai/models",
     "llm/nobody/generate",
 )
+ACTIONS = ("/rotate", "/test", "/merge", "/accept", "/reject")
 METHODS = ("get", "head", "post", "put", "patch", "delete", "options", "trace")
 BODIES: list[dict[str, Any]] = [
     {},
@@ -74,6 +76,17 @@ def objects(transactional_db: None, cast: Cast, llm: LLM) -> Objects:
     own_keys.set_key(owner=alice.workspace, provider="openai", key="sk-acme-0123456789")
     ledger.wallet_of(cast.charlie.workspace.pk)  # looking at one's wallet for the first time opens it
     space = f"workspaces/{alice.workspace.pk}"
+    tag = Tag.objects.create(workspace=alice.workspace, name="customer", value="acme", created_by=alice.user)
+    rule = TagRule.objects.create(workspace=alice.workspace, name="Failures", condition="error", tag=tag)
+    link = TagLink.objects.create(
+        workspace=alice.workspace,
+        tag=tag,
+        target_type="conversation",
+        target_id=chat.pk,
+        origin=TagLink.Origin.RULE,
+        rule=rule,
+        confidence_score=1,
+    )
     paths = (
         space,
         f"{space}/members",
@@ -95,6 +108,14 @@ def objects(transactional_db: None, cast: Cast, llm: LLM) -> Objects:
         f"{space}/api-keys/providers",
         f"{space}/api-keys/openai",
         f"{space}/api-keys/openai/test",
+        f"tags/{tag.pk}",
+        "tags/customer:acme",
+        f"tags/{tag.pk}/merge",
+        f"tags/{tag.pk}/usage",
+        f"tag-links/{link.pk}",
+        f"tag-links/{link.pk}/accept",
+        f"tag-links/{link.pk}/reject",
+        f"tag-rules/{rule.pk}",
     )
     return Objects(
         paths=paths,
@@ -112,6 +133,9 @@ def objects(transactional_db: None, cast: Cast, llm: LLM) -> Objects:
             "user-variables/api-keys/providers",
             "user-variables/api-keys/openai",
             "user-variables/api-keys/openai/test",
+            "tags",
+            "tags/autocomplete",
+            "tag-links",
         ),
     )
 
@@ -189,8 +213,23 @@ def test_the_matrix_names_every_address(objects: Objects) -> None:
         "feedback-list",
         "feedback-summary",
         "feedback-export",
+        "tag-list",
+        "tag-detail",
+        "tag-merge",
+        "tag-add",
+        "tag-remove",
+        "tag-autocomplete",
+        "tag-usage",
+        "tags-usage",
+        "tag-link-list",
+        "tag-link-detail",
+        "tag-link-accept",
+        "tag-link-reject",
+        "tag-rule-list",
+        "tag-rule-detail",
+        "tag-rule-conditions",
     }
-    assert len(objects.paths) == 20
+    assert len(objects.paths) == 28
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -202,7 +241,7 @@ def test_a_stranger_finds_nothing_and_changes_nothing(objects: Objects, cast: Ca
             response = send(cast.charlie.token, method, path, body)
             assert response.status_code in {404, 405}, (method, path, body, response.content)
             if method not in {"head"} and response.status_code == 404:
-                assert error_of(response, 404, "not_found")["message"] == "Not found."
+                assert error_of(response, 404, "not_found")["message"] in {"Not found.", "There is no such tag."}
     assert everything() == before
 
 
@@ -218,7 +257,10 @@ def test_the_lists_of_a_stranger_show_only_what_is_his(objects: Objects, cast: C
     assert [row["id"] for row in cast.charlie.get("workspaces").json()["results"]] == [str(cast.charlie.workspace.pk)]
     assert cast.charlie.get("feedback/summary", start="2020-01-01").json()["total"]["count"] == 0
     assert b"".join(cast.charlie.get("feedback/export").streaming_content) == b""
-    for path in ("agents", "conversations", "feedback", "billing-events", "user-variables", "user-variables/api-keys"):
+    for path in (
+        *("agents", "conversations", "feedback", "billing-events", "user-variables", "user-variables/api-keys"),
+        *("tags", "tags/autocomplete", "tag-links"),
+    ):
         assert cast.charlie.get(path).json()["results"] == []
     assert [row["name"] for row in cast.charlie.get("access-tokens", all="true").json()["results"]] == [
         "charlie's token"
@@ -238,7 +280,7 @@ def test_a_workspace_that_a_stranger_makes_is_one_of_his_own(objects: Objects, c
 
 def test_the_same_addresses_are_found_by_their_owner(objects: Objects, cast: Cast) -> None:
     for path in objects.paths:
-        assert cast.alice.get(path).status_code == (405 if path.endswith(("/rotate", "/test")) else 200), path
+        assert cast.alice.get(path).status_code == (405 if path.endswith(ACTIONS) else 200), path
 
 
 def test_ids_of_one_conversation_do_not_open_messages_of_another(objects: Objects, cast: Cast) -> None:
