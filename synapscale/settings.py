@@ -240,6 +240,8 @@ SPECTACULAR_SETTINGS = {
         "ScopeEnum": "workspaces.models.Scope",
         "KeyOwnerEnum": ["user", "workspace"],
         "VariableCategoryEnum": "workspaces.models.UserVariable.Category",
+        "TagOriginEnum": "tagging.models.TagLink.Origin",
+        "TagStateEnum": "tagging.models.TagLink.State",
     },
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = env_int("MAX_REQUEST_BYTES", 25 * 1024 * 1024)

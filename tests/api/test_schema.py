@@ -132,7 +132,7 @@ def test_asking(schema: Any) -> None:
     assert set(components["Answer"]["properties"]) == {"message", "usage", "cost"}
     assert set(components["AskRequest"]["properties"]) == {
         "content", "role", "stream", "llm", "attachments", "tool_call_id", "tool_results", "temperature", "max_tokens", "tools",
-        "tool_choice", "response_schema", "stop",
+        "tool_choice", "response_schema", "stop", "tags",
     }  # fmt: skip
 
 
@@ -140,7 +140,7 @@ def test_one_shot_calls(schema: Any) -> None:
     components = schema["components"]["schemas"]
     common = {
         "system", "llm", "stream", "temperature", "max_tokens", "tools", "tool_choice", "response_schema", "stop", "seed",
-        "top_p", "reasoning_effort", "metadata",
+        "top_p", "reasoning_effort", "metadata", "tags",
     }  # fmt: skip
     assert set(components["GenerateRequest"]["properties"]) == {"prompt", "attachments", *common}
     assert set(components["ChatRequest"]["properties"]) == {"messages", *common}
@@ -164,7 +164,7 @@ def test_enumerations_have_names_that_mean_something(schema: Any) -> None:
         "AskRoleEnum", "BillingEventStatusEnum", "BlankEnum", "CircuitEnum", "ConversationKindEnum",
         "ConversationStatusEnum", "EventTypeEnum", "FeedbackCategoryEnum", "KeyOwnerEnum", "KeySourceEnum", "MemberRoleEnum",
         "MessageRoleEnum", "MessageStatusEnum", "ModeEnum", "NullEnum", "ProviderEnum", "ReasoningEffortEnum", "ScopeEnum",
-        "SpendPeriodEnum", "ThumbEnum",
+        "SpendPeriodEnum", "TagOriginEnum", "TagStateEnum", "ThumbEnum",
         "UsageStatusEnum", "VariableCategoryEnum", "WalletStatusEnum", "WorkspaceKindEnum", "WorkspaceStatusEnum",
     }  # fmt: skip
 

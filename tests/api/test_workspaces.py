@@ -40,6 +40,8 @@ def test_show(alice: Person, bob: Person, victor: Person) -> None:
         "keeps_api_content": True,
         "exports_feedback_content": False,
         "feedback_alert_email": "",
+        "tags_automatically": True,
+        "autotag_threshold": "0.800",
         "created_at": workspace.created_at.isoformat().replace("+00:00", "Z"),
     }
     for person in (alice, bob, victor):
@@ -69,6 +71,8 @@ def test_owners_and_admins_change_the_rules(request: pytest.FixtureRequest, llm:
         "keeps_api_content": False,
         "exports_feedback_content": True,
         "feedback_alert_email": "quality@example.org",
+        "tags_automatically": False,
+        "autotag_threshold": "0.950",
     }
     response = person.patch(path(person), rules)
     assert response.status_code == 200, response.content
@@ -116,6 +120,8 @@ def test_whoever_makes_a_workspace_owns_it(request: pytest.FixtureRequest, role:
         "keeps_api_content": True,
         "exports_feedback_content": False,
         "feedback_alert_email": "",
+        "tags_automatically": True,
+        "autotag_threshold": "0.800",
         "created_at": made.created_at.isoformat().replace("+00:00", "Z"),
         "notice": "A token is of one workspace: get one for “side-project” to work in it.",
     }
