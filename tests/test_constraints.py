@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.apps import apps
-from django.db import IntegrityError, connection, models, transaction
+from django.db import DataError, IntegrityError, connection, models, transaction
 
 from conversations.models import Conversation
 from llm.models import LLM
@@ -112,9 +112,11 @@ def books(cast: Cast, llm: LLM) -> Cast:
 
 @pytest.mark.parametrize(("name", "sql"), [*FORBIDDEN.items(), *ALSO_FORBIDDEN])
 def test_a_check_constraint_bites(books: Cast, name: str, sql: str) -> None:
-    with unguarded(), pytest.raises(IntegrityError) as error, transaction.atomic():
+    with unguarded(), pytest.raises((IntegrityError, DataError)) as error, transaction.atomic():
         run(sql)
-    assert name in str(error.value)
+    # PostgreSQL's columns know their length themselves; SQLite's don't.
+    is_too_long = name == "tags_length" and connection.vendor == "postgresql"
+    assert ("value too long" if is_too_long else name) in str(error.value)
 
 
 def test_every_check_constraint_has_its_forbidden_row() -> None:
