@@ -6,12 +6,14 @@ Messages and usage are what money was charged for: they are looked at, never edi
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from conversations import attachments
+from conversations import attachments, feedback
 from conversations.models import (
     Agent,
     Conversation,
@@ -22,7 +24,9 @@ from conversations.models import (
     MessageImage,
     UsageLog,
 )
+from conversations.models.feedback import NEGATIVE
 from synapscale.common.admin import TenantAdmin, ViewOnlyAdmin
+from workspaces.models import User
 
 OWNERS = "An id, a workspace's slug or a user's e-mail address."
 
@@ -135,13 +139,48 @@ class ConversationLLMAdmin(ViewOnlyAdmin):
 
 
 @admin.register(MessageFeedback)
-class MessageFeedbackAdmin(ViewOnlyAdmin):
-    list_display = ("created_at", "workspace", "user", "thumb", "stars", "category", "is_public")
-    list_filter = ("thumb", "category", "is_public", "created_at")
+class MessageFeedbackAdmin(TenantAdmin):
+    """What users think. The review queue is this list, filtered by “open”; only the note of a review is written here."""
+
+    list_display = (
+        "created_at", "workspace", "user", "thumb", "stars", "category", "is_public", "review_status", "reviewed_at",
+    )  # fmt: skip
+    list_filter = ("review_status", "thumb", "category", "is_public", "created_at")
     list_select_related = ("workspace", "user")
-    list_defer = ("text", "suggestion")
+    list_defer = ("text", "suggestion", "review_note")
+    search_ids = ("pk", "workspace_id", "message_id")
     search_fields = ("workspace__slug", "user__email")
-    search_help_text = OWNERS
+    search_help_text = "An id, a message's id, a workspace's slug or a user's e-mail address."
+    readonly_fields = (
+        "workspace", "message", "user", "thumb", "stars", "category", "text", "suggestion", "is_public", "review_status",
+        "reviewed_by", "reviewed_at", "alerted_at", "created_at", "updated_at", "id",
+    )  # fmt: skip
+    fields = (*readonly_fields[:12], "review_note", *readonly_fields[12:])
+    actions = ("mark_as_reviewed", "open_again")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def changed_columns(self, form: Any) -> list[str]:
+        # Not the time of change: that is its author's.
+        return [name for name in super().changed_columns(form) if name == "review_note"]
+
+    @admin.action(description="Mark as reviewed", permissions=["change"])
+    def mark_as_reviewed(self, request: HttpRequest, rows: QuerySet[MessageFeedback]) -> None:
+        waiting = self._logged(request, rows.filter(review_status="open"), "Reviewed.")
+        count = feedback.close_reviews(waiting, by=cast(User, request.user))
+        messages.success(request, f"Reviewed: {count}.")
+
+    @admin.action(description="Open the review again", permissions=["change"])
+    def open_again(self, request: HttpRequest, rows: QuerySet[MessageFeedback]) -> None:
+        done = self._logged(request, rows.filter(NEGATIVE, review_status="done"), "Review opened again.")
+        messages.success(request, f"Opened again: {feedback.reopen_reviews(done)}.")
+
+    def _logged(self, request: HttpRequest, rows: QuerySet[MessageFeedback], what: str) -> QuerySet[MessageFeedback]:
+        """Those of ``rows`` that there are now, noted in their histories."""
+        found = MessageFeedback.objects.filter(pk__in=list(rows.order_by().values_list("pk", flat=True)))
+        LogEntry.objects.log_actions(str(request.user.pk), found, CHANGE, change_message=what)
+        return found
 
 
 @admin.register(IdempotencyKey)

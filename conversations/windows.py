@@ -17,9 +17,9 @@ PARAMETERS = ("start", "end", "tz")
 DEFAULT_DAYS = 30
 _YEARS = range(1900, 9000)
 """Away from the ends of the calendar, where there is no time 30 days earlier or in another zone."""
-_SAID = "Give a date, like 2026-10-01, or a time, like 2026-10-01T09:00:00Z."
+SAID = "Give a date, like 2026-10-01, or a time, like 2026-10-01T09:00:00Z."
 SCHEMA = [
-    OpenApiParameter("start", description=f"From then on. {_SAID} Otherwise {DEFAULT_DAYS} days before the end."),
+    OpenApiParameter("start", description=f"From then on. {SAID} Otherwise {DEFAULT_DAYS} days before the end."),
     OpenApiParameter("end", description="Before then: not with it. Otherwise now."),
     OpenApiParameter("tz", description="Where days begin, like `America/Sao_Paulo`; otherwise UTC."),
 ]
@@ -47,8 +47,8 @@ def window_of(params: Mapping[str, Any]) -> Window:
     Raises ValidationError, naming the parameter.
     """
     tz = _zone(params.get("tz", "UTC"))
-    end = _moment(params["end"], "end", tz) if "end" in params else timezone.now()
-    start = _moment(params["start"], "start", tz) if "start" in params else end - timedelta(days=DEFAULT_DAYS)
+    end = moment(params["end"], "end", tz) if "end" in params else timezone.now()
+    start = moment(params["start"], "start", tz) if "start" in params else end - timedelta(days=DEFAULT_DAYS)
     if start >= end:
         raise ValidationError({"end": ["It must be later than the start."]})
     return Window(start, end, tz)
@@ -60,15 +60,16 @@ def _zone(name: str) -> ZoneInfo:
     return ZoneInfo(name)
 
 
-def _moment(text: str, name: str, tz: ZoneInfo) -> datetime:
+def moment(text: str, name: str, tz: ZoneInfo) -> datetime:
+    """``text`` as a time; a date is its midnight in ``tz``. Raises ValidationError, naming the parameter ``name``."""
     try:
         day: date | None = parse_date(text)
-        moment = datetime.combine(day, time()) if day is not None else parse_datetime(text)
-        if moment is None:
+        found = datetime.combine(day, time()) if day is not None else parse_datetime(text)
+        if found is None:
             raise ValueError
-        moment = moment.replace(tzinfo=tz) if moment.tzinfo is None else moment
-        if moment.year not in _YEARS:
+        found = found.replace(tzinfo=tz) if found.tzinfo is None else found
+        if found.year not in _YEARS:
             raise ValueError
-        return moment.astimezone(UTC)
+        return found.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise ValidationError({name: [_SAID]}) from None
+        raise ValidationError({name: [SAID]}) from None

@@ -18,7 +18,7 @@ from django.conf import settings  # noqa: E402
 from django.db import DatabaseError  # noqa: E402
 from servestatic import ServeStaticASGI  # noqa: E402
 
-from conversations import autotagging, calls, sweeper  # noqa: E402
+from conversations import autotagging, calls, feedback_alerts, sweeper  # noqa: E402
 from llm import client  # noqa: E402
 from llm.providers import warm_up  # noqa: E402
 from synapscale.common.db import in_db  # noqa: E402
@@ -61,6 +61,7 @@ def _background() -> list[asyncio.Task[None]]:
     jobs: list[tuple[str, Callable[[], Awaitable[Any]], int]] = [
         ("sweep", _sweep, settings.SWEEP_SECONDS),
         ("tagging", autotagging.run_due, settings.AUTOTAG_SECONDS),
+        ("feedback alerts", feedback_alerts.send_due, settings.FEEDBACK_ALERT_SECONDS),
     ]
     return [asyncio.create_task(_regularly(job, name=name, seconds=every)) for name, job, every in jobs if every]
 

@@ -236,9 +236,12 @@ SPECTACULAR_SETTINGS = {
         "UsageStatusEnum": "conversations.models.UsageLog.Status",
         "WorkspaceKindEnum": "workspaces.models.Workspace.Kind",
         "ConversationKindEnum": "conversations.models.Conversation.Kind",
+        "FeedbackCategoryEnum": "conversations.models.MessageFeedback.Category",
         "ScopeEnum": "workspaces.models.Scope",
         "KeyOwnerEnum": ["user", "workspace"],
         "VariableCategoryEnum": "workspaces.models.UserVariable.Category",
+        "TagOriginEnum": "tagging.models.TagLink.Origin",
+        "TagStateEnum": "tagging.models.TagLink.State",
     },
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = env_int("MAX_REQUEST_BYTES", 25 * 1024 * 1024)
@@ -278,6 +281,19 @@ SWEEP_SECONDS = env_int("SWEEP_SECONDS", 5)
 AUTOTAG_SECONDS = env_int("AUTOTAG_SECONDS", 5)
 # “provider/name” of the model that is asked for topics, where a workspace has switched that rule on; empty: none.
 AUTOTAG_LLM = env("AUTOTAG_LLM")
+
+# --- Mail -----------------------------------------------------------------------------------------------------------
+# Without a host, mails are written to the standard output.
+EMAIL_HOST = env("EMAIL_HOST")
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'console'}.EmailBackend"
+EMAIL_USE_TLS = env_bool("EMAIL_USE_TLS")
+EMAIL_PORT = env_int("EMAIL_PORT", 587 if EMAIL_USE_TLS else 25)
+EMAIL_HOST_USER = env("EMAIL_HOST_USER")
+EMAIL_HOST_PASSWORD = env("EMAIL_HOST_PASSWORD")
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env("DEFAULT_FROM_EMAIL", "synapscale@localhost")
+# The server tells workspaces of negative feedback every so many seconds; 0 leaves it to `manage.py send_feedback_alerts`.
+FEEDBACK_ALERT_SECONDS = env_int("FEEDBACK_ALERT_SECONDS", 60)
 
 # --- The rest -------------------------------------------------------------------------------------------------------
 LANGUAGE_CODE = "en"

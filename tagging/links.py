@@ -32,7 +32,7 @@ def tags_stay() -> Iterator[None]:
     try:
         yield
     except IntegrityError as error:
-        if "_tag_id_tenant_fk" not in str(error):
+        if "tag_links_tag_id_tenant_fk" not in str(error):
             raise
         raise Conflict(_GONE, code="tag_gone") from None
 
@@ -42,19 +42,22 @@ def hold_tags(ids: Iterable[uuid.UUID], *, workspace_id: uuid.UUID) -> None:
     Conflict when one is gone.
 
     The foreign key would notice as well, but only at the commit, when the merge may already be waiting for our rows: the
-    two would stop each other. SQLite has one writer at a time.
+    two would stop each other.
     """
-    if not connection.features.has_select_for_update:
-        return
     wanted = set(ids)
-    with connection.cursor() as cursor:
-        # Django has no word for the lock of a foreign key, which many may hold at once.
-        cursor.execute(
-            "SELECT id FROM tags WHERE workspace_id = %s AND id = ANY(%s) ORDER BY id FOR KEY SHARE",
-            [workspace_id, list(wanted)],
-        )
-        if len(cursor.fetchall()) != len(wanted):
-            raise Conflict(_GONE, code="tag_gone")
+    if connection.features.has_select_for_update:
+        with connection.cursor() as cursor:
+            # Django has no word for the lock of a foreign key, which many may hold at once.
+            cursor.execute(
+                "SELECT id FROM tags WHERE workspace_id = %s AND id = ANY(%s) ORDER BY id FOR KEY SHARE",
+                [workspace_id, list(wanted)],
+            )
+            found = len(cursor.fetchall())
+    else:
+        # SQLite has one writer at a time, and that are we: what is there stays.
+        found = Tag.objects.filter(workspace_id=workspace_id, pk__in=wanted).count()
+    if found != len(wanted):
+        raise Conflict(_GONE, code="tag_gone")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -83,8 +86,8 @@ def check_targets(targets: Sequence[Target], *, membership: Membership) -> None:
 
 def put(tags: Iterable[Tag], targets: Iterable[Target], *, workspace_id: uuid.UUID, user: User) -> int:
     """Put every tag on every target, as ``user`` wants it; how many pairs are new. What was suggested is accepted, what
-    was rejected comes back, and what a rule has set is the person's word from now on. Three queries on PostgreSQL, two on
-    SQLite, and one where any of these is.
+    was rejected comes back, and what a rule has set is the person's word from now on. Three queries, and one where any
+    of these is.
     """
     tags, targets = list(tags), list(targets)
     if not tags or not targets:

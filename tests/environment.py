@@ -13,8 +13,9 @@ os.environ["SECRET_KEY"] = "only for tests, of no value whatever, and long enoug
 os.environ["MASTER_KEYS"] = "test:only-for-tests-of-no-value-whatever-and-long-enough"
 os.environ["HTTPS"] = "0"
 os.environ["DEBUG"] = "0"
-# Tests sweep, and let rules look, when they mean to.
-os.environ["SWEEP_SECONDS"] = os.environ["AUTOTAG_SECONDS"] = "0"
+# Tests sweep, let rules look and send mails when they mean to.
+for _name in ("SWEEP", "AUTOTAG", "FEEDBACK_ALERT"):
+    os.environ[f"{_name}_SECONDS"] = "0"
 for _name in ("OPENAI", "ANTHROPIC", "GOOGLE", "GROK", "DEEPSEEK", "LLAMA"):
     os.environ.pop(f"{_name}_API_KEY", None)
     os.environ.pop(f"{_name}_BASE_URL", None)

@@ -20,8 +20,8 @@ from workspaces.models import AccessToken, RateBucket
 
 
 def fill(person: Person, llm: LLM) -> Conversation:
-    """An agent's conversation with one answer: charged in full, over its hold, refunded in part, praised, tagged by a
-    person and by a rule, and asked for with an idempotency key."""
+    """An agent's conversation with one answer: charged in full, over its hold, refunded in part, praised, and asked for
+    with an idempotency key."""
     fund(person.workspace, "1")
     agent = Agent.objects.create(
         workspace=person.workspace, name="Helper", llm=llm, is_default=True, created_by=person.user
@@ -42,7 +42,15 @@ def fill(person: Person, llm: LLM) -> Conversation:
     )
     (charge,) = message.billing_events
     ledger.refund(original=charge, amount=Decimal("0.00001"), reference="r", description="Sorry", actor=person.user)
-    MessageFeedback.objects.create(workspace=person.workspace, message=message, user=person.user, stars=5)
+    MessageFeedback.objects.create(
+        workspace=person.workspace,
+        message=message,
+        user=person.user,
+        stars=5,
+        review_status="done",
+        reviewed_by=person.user,
+        reviewed_at=timezone.now(),
+    )
     MessageImage.objects.create(workspace=person.workspace, message=admitted.question, position=0, data=b"GIF89a")
     token = AccessToken.objects.get(workspace=person.workspace, user=person.user)
     TokenSpend.objects.create(workspace=person.workspace, access_token=token)
@@ -51,13 +59,8 @@ def fill(person: Person, llm: LLM) -> Conversation:
             workspace=person.workspace, access_token=owner, requests_left=0, tokens_left=0, filled_at=timezone.now()
         )
     tag = Tag.objects.create(workspace=person.workspace, name="customer", value="acme", created_by=person.user)
-    rule = TagRule.objects.create(workspace=person.workspace, name="Theirs", condition="status", tag=tag)
-    TagLink.objects.create(
-        workspace=person.workspace,
-        tag=tag,
-        target_type="conversation",
-        target_id=conversation.pk,
-        created_by=person.user,
+    rule = TagRule.objects.create(
+        workspace=person.workspace, name="Failures", condition="error", tag=tag, created_by=person.user
     )
     TagLink.objects.create(
         workspace=person.workspace,

@@ -26,6 +26,8 @@ SAME_ON_BOTH = (
     "tests/compat/test_anthropic_fields.py",
     "tests/compat/test_pieces.py",
     "tests/clients",
+    "tests/tagging/test_texts.py",
+    "tests/conversations/test_windows.py",
 )
 
 

@@ -160,8 +160,8 @@ class WorkspaceAdmin(OperatorAdmin):
     add_fields = ("name", "slug", "kind")
     fields = (
         "name", "slug", "kind", "status", "allowed_models", "default_model", "fallback_models", "max_tokens_cap",
-        "requests_per_minute", "tokens_per_minute", "keeps_api_content", "tags_automatically",
-        "autotag_threshold", "created_at",
+        "requests_per_minute", "tokens_per_minute", "keeps_api_content", "exports_feedback_content",
+        "feedback_alert_email", "tags_automatically", "autotag_threshold", "created_at",
     )  # fmt: skip
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> list[Any]:

@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from conversations import feedback_figures, tag_usage, windows
+from conversations.api.feedback import FeedbackFiguresSerializer
 from conversations.feedback_figures import Figures
 from conversations.models import MessageFeedback
 from conversations.tag_usage import Asked, ByModel, Usage
@@ -25,21 +26,6 @@ from workspaces.models import Scope
 
 MAX_TAGS = 100
 MAX_PATTERNS = 10
-
-
-class FeedbackFiguresSerializer(serializers.Serializer[Any]):
-    """What people think of the answers of these calls."""
-
-    count = serializers.IntegerField()
-    up = serializers.IntegerField()
-    down = serializers.IntegerField()
-    negative = serializers.IntegerField()
-    average_stars = serializers.CharField(allow_null=True)
-    stars = serializers.DictField(child=serializers.IntegerField())
-    categories = serializers.DictField(child=serializers.IntegerField())
-    satisfaction = serializers.CharField(
-        allow_null=True, help_text="The share of the positive among the positive and the negative, from 0 to 1."
-    )
 
 
 class UsageFiguresSerializer(serializers.Serializer[Any]):
@@ -140,9 +126,10 @@ class TagsUsageView(StrictQuery, APIView):
         asked = _asked(who, window)
         shown = tags[:MAX_TAGS]
         by_tag = tag_usage.usage_by_tag(shown, asked)
-        liked = tag_usage.feedback_by_tag(shown, asked)
+        liked = tag_usage.feedback_of(shown, asked)
         rows = [
-            {"tag": _shown(tag), **_figures(by_tag[tag.pk].total), "feedback": liked[tag.pk].as_json()} for tag in shown
+            {"tag": _shown(tag), **_figures(by_tag[tag.pk].total), "feedback": liked.get(tag.pk, Figures()).as_json()}
+            for tag in shown
         ]
         rows.sort(key=lambda row: (-by_tag[row["tag"]["id"]].total.cost, row["tag"]["label"]))
         total = _with_feedback(tag_usage.usage_of(shown, asked), shown, asked)

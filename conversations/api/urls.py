@@ -1,6 +1,7 @@
 from django.urls import re_path
 
 from conversations.api import key_tests
+from conversations.api.feedback import FeedbackExportView, FeedbackListView, FeedbackSummaryView
 from conversations.api.one_shots import (
     ChatView,
     CountTokensView,
@@ -18,6 +19,7 @@ router = OptionalSlashRouter()
 router.register("agents", AgentViewSet, basename="agent")
 router.register("conversations", ConversationViewSet, basename="conversation")
 router.register(r"conversations/(?P<conversation_pk>[0-9a-f-]{36})/messages", MessageViewSet, basename="message")
+router.register("feedback", FeedbackListView, basename="feedback")
 urlpatterns = [
     *router.urls,
     re_path(r"^llm/generate/?$", GenerateView.as_view(), name="llm-generate"),
@@ -33,5 +35,7 @@ urlpatterns = [
     ),
     re_path(r"^tags/usage/?$", TagsUsageView.as_view(), name="tags-usage"),
     re_path(r"^tags/(?P<key>.+)/usage/?$", TagUsageView.as_view(), name="tag-usage"),
+    re_path(r"^feedback/summary/?$", FeedbackSummaryView.as_view(), name="feedback-summary"),
+    re_path(r"^feedback/export/?$", FeedbackExportView.as_view(), name="feedback-export"),
     *key_tests.urlpatterns,
 ]

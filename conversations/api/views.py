@@ -10,6 +10,7 @@ from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from conversations import feedback
 from conversations.api.answering import ANSWERS, IDEMPOTENCY_KEY, AnsweringMixin
 from conversations.api.filters import ConversationFilter, MessageFilter
 from conversations.api.serializers import (
@@ -22,7 +23,7 @@ from conversations.api.serializers import (
 )
 from conversations.api.tagged import ShowsTags
 from conversations.models import Agent, Conversation, Message, MessageFeedback, UsageLog
-from synapscale.common.errors import Conflict, Forbidden, Refusal
+from synapscale.common.errors import Conflict, Forbidden
 from synapscale.common.parsing import StrictQuery
 from workspaces.authentication import caller
 from workspaces.models import Scope, Workspace
@@ -185,32 +186,26 @@ class FeedbackView(StrictQuery, viewsets.GenericViewSet[MessageFeedback]):
         )
         return get_object_or_404(conversation.messages.all(), pk=self.kwargs["message_pk"])
 
-    def _own(self) -> MessageFeedback:
-        return get_object_or_404(self._message().message_feedbacks.all(), user=caller(self.request).user)
+    def _own(self, message: Message) -> MessageFeedback:
+        return get_object_or_404(message.message_feedbacks.all(), user=caller(self.request).user)
 
     def retrieve(self, request: Request, **kwargs: Any) -> Response:
-        return Response(self.get_serializer(self._own()).data)
+        return Response(self.get_serializer(self._own(self._message())).data)
 
     def create(self, request: Request, **kwargs: Any) -> Response:
         message = self._message()
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        if message.role != Message.Role.ASSISTANT or not message.is_final:
-            raise Refusal("Feedback is for finished answers.", code="not_an_answer", status=422)
-        try:
-            with transaction.atomic():
-                serializer.save(message=message, user=caller(request).user, workspace_id=message.workspace_id)
-        except IntegrityError:
-            raise Conflict("You gave feedback on this message already; change it.", code="feedback_exists") from None
-        return Response(serializer.data, status=201)
+        given = feedback.give(message=message, user=caller(request).user, **serializer.validated_data)
+        return Response(self.get_serializer(given).data, status=201)
 
     def partial_update(self, request: Request, **kwargs: Any) -> Response:
-        serializer = self.get_serializer(self._own(), data=request.data, partial=True)
+        message = self._message()
+        serializer = self.get_serializer(self._own(message), data=request.data, partial=True)
         serializer.is_valid(raise_exception=True)
-        serializer.save()
-        return Response(serializer.data)
+        changed = feedback.change(message=message, user=caller(request).user, **serializer.validated_data)
+        return Response(self.get_serializer(changed).data)
 
     def destroy(self, request: Request, **kwargs: Any) -> Response:
-        feedback = self._own()
-        MessageFeedback.objects.filter(workspace_id=feedback.workspace_id, pk=feedback.pk).delete()
+        feedback.withdraw(message=self._message(), user=caller(request).user)
         return Response(status=204)

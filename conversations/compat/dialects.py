@@ -46,7 +46,7 @@ OPENAI = Dialect(
     answer=openai_reply.completion,
     reply=openai_reply,
     overloaded=503,
-    names={"llm": "model", "attachments": "messages", "response_schema": "response_format", "tags": "metadata.tags"},
+    names={"llm": "model", "attachments": "messages", "response_schema": "response_format"},
 )
 ANTHROPIC = Dialect(
     read=anthropic_request.read,

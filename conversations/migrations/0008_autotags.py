@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("conversations", "0006_move_images"), ("tagging", "0002_tenant_keys")]
+    dependencies = [("conversations", "0007_feedback_reviews"), ("tagging", "0002_tenant_keys")]
 
     operations = [
         migrations.AddField(

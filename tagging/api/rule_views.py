@@ -130,7 +130,9 @@ class RuleViewSet(StrictQuery, viewsets.ModelViewSet[TagRule]):
             # Not always: a rule can be switched off when nobody knows its condition any more.
             rule.settings = rules.checked(rule.condition, rule.settings)
         try:
-            with links.tags_stay(), transaction.atomic():
+            with transaction.atomic():
+                if rule.tag_id is not None:
+                    links.hold_tags([rule.tag_id], workspace_id=rule.workspace_id)
                 rule.save()
         except IntegrityError:
             others = TagRule.objects.filter(workspace_id=rule.workspace_id, name=rule.name).exclude(pk=rule.pk)

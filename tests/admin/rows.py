@@ -15,15 +15,16 @@ from django.utils import timezone
 
 from billing import ledger
 from billing.models import HoldIncident, TokenSpend
-from conversations import chat, settling
+from conversations import chat, feedback, settling
 from conversations.admission import Admitted
 from conversations.asks import Ask
-from conversations.models import Agent, Conversation, Message, MessageFeedback, MessageImage
+from conversations.models import Agent, Conversation, Message, MessageImage
 from conversations.outcomes import Outcome
 from llm.models import LLM, ProviderConnection
 from llm.types import Usage
 from synapscale.common.models import TenantModel
 from synapscale.common.tenancy import fleet_wide
+from tagging.models import Tag, TagLink, TagRule
 from tests.catalogue import make_llm
 from tests.people import Person, fund, join, make_workspace
 from workspaces.models import AccessToken, RateBucket, UserVariable
@@ -126,8 +127,20 @@ def make_workplace(number: int) -> Person:
         original=log.billing_event, amount=Decimal("0.000001"), reference=f"refund-{number}", description="", actor=None
     )
     ledger.record_incident(hold=answer.hold, kind=HoldIncident.Kind.OVERRUN, amount=Decimal("0.5"), detail="")
-    MessageFeedback.objects.create(workspace=workspace, message=answer, user=owner.user, thumb="up")
+    feedback.give(message=answer, user=owner.user, thumb="down", text=CONTENT, suggestion=CONTENT)
     MessageImage.objects.create(workspace=workspace, message=answer, position=0, data=b"GIF89a")
+    tag = Tag.objects.create(workspace=workspace, name=f"tag {number}", created_by=owner.user)
+    rule = TagRule.objects.create(workspace=workspace, name=f"rule {number}", condition="error", tag=tag)
+    TagLink.objects.create(
+        workspace=workspace,
+        tag=tag,
+        target_type="message",
+        target_id=answer.pk,
+        state=TagLink.State.SUGGESTED,
+        origin=TagLink.Origin.RULE,
+        rule=rule,
+        confidence_score="0.5",
+    )
     token, _ = AccessToken.issue(user=owner.user, workspace=workspace, name=f"token {number}")
     TokenSpend.objects.create(workspace=workspace, access_token=token)
     RateBucket.objects.create(

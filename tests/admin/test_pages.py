@@ -26,7 +26,7 @@ from tests.admin.rows import CONTENT, SECRET, Office, make_workplace, newest, ou
 from workspaces.models import AccessToken, Membership, RateBucket, User, UserVariable, Workspace
 
 READ_ONLY = [
-    BillingEvent, ConversationLLM, Hold, HoldIncident, IdempotencyKey, Message, MessageFeedback, MessageImage, RateBucket,
+    BillingEvent, ConversationLLM, Hold, HoldIncident, IdempotencyKey, Message, MessageImage, RateBucket,
     TokenSpend, UsageLog,
 ]  # fmt: skip
 ADDABLE = [
@@ -41,7 +41,19 @@ ADDABLE = [
     UserVariable,
     Workspace,
 ]
-KEPT = [*READ_ONLY, AccessToken, Agent, Conversation, LLM, LLMPrice, ProviderConnection, User, Wallet, Workspace]
+KEPT = [
+    *READ_ONLY,
+    AccessToken,
+    Agent,
+    Conversation,
+    LLM,
+    LLMPrice,
+    MessageFeedback,
+    ProviderConnection,
+    User,
+    Wallet,
+    Workspace,
+]
 """What no one can delete here."""
 
 models = pytest.mark.parametrize("model", our_models(), ids=lambda model: model._meta.label)

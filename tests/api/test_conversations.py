@@ -34,6 +34,7 @@ def test_create(alice: Person, llm: LLM) -> None:
         "is_shared": False,
         "context": "Be brief.",
         "settings": {},
+        "tags": [],
         "message_count": 0,
         "total_tokens": 0,
         "total_cost": "0.00",
@@ -190,11 +191,11 @@ def test_filters_can_not_reach_other_fields(alice: Person, chat: Conversation) -
     assert_invalid(alice.get("conversations", **query), *query)
 
 
-def test_the_list_takes_three_queries_however_long(alice: Person, llm: LLM, django_assert_num_queries: Any) -> None:
+def test_the_list_takes_four_queries_however_long(alice: Person, llm: LLM, django_assert_num_queries: Any) -> None:
     agent = make_agent(alice, llm)
     alice.get("conversations")  # notes the token's use
     for count in (1, 30):
         for _ in range(count):
             make_conversation(alice, agent=agent)
-        with django_assert_num_queries(3):  # token, membership, conversations
+        with django_assert_num_queries(4):  # token, membership, conversations, tags
             alice.get("conversations")

@@ -64,6 +64,7 @@ def test_a_message_is_answered_metered_and_charged(
             "metadata": {},
             "created_at": stamp(answer.created_at),
             "updated_at": stamp(answer.updated_at),
+            "tags": [],
         },
         "usage": {
             "id": str(log.pk),
@@ -246,7 +247,7 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
-def test_the_list_takes_five_queries_however_long(
+def test_the_list_takes_six_queries_however_long(
     api: Api, alice: Person, chat: Conversation, llm: LLM, paid: StandIn, statements: list[str]
 ) -> None:
     api.get(alice, messages_of(chat))
@@ -255,7 +256,7 @@ def test_the_list_takes_five_queries_however_long(
             api.ask(alice, chat, llm=str(llm))
         statements.clear()
         assert len(api.get(alice, messages_of(chat)).json()["results"]) in {2, 12}
-        assert len(statements) == 5, statements  # token, membership, conversation, messages, usage
+        assert len(statements) == 6, statements  # token, membership, conversation, messages, usage, tags
 
 
 def test_asking_takes_as_many_queries_however_long_the_conversation(

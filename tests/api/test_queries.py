@@ -24,6 +24,7 @@ LISTS = [
     "conversations/{conversation}/messages",
     "tag-links",
     "tag-rules",
+    "feedback",
 ]
 OTHERS = [
     "workspaces/{workspace}",
@@ -39,6 +40,8 @@ OTHERS = [
     "tags/{tag}",
     "tags/autocomplete",
     "tag-rules/conditions",
+    "feedback/summary",
+    "feedback/export",
 ]
 
 

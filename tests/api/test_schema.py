@@ -99,6 +99,12 @@ def test_every_address_has_its_operations(schema: Any) -> None:
         "get conversations", "post conversations", "get conversations/{id}", "patch conversations/{id}",
         "delete conversations/{id}",
         f"get {message}", f"post {message}", f"get {message}/{{id}}",
+        "get feedback", "get feedback/summary", "get feedback/export",
+        "get tags", "post tags", "get tags/{id}", "patch tags/{id}", "delete tags/{id}", "post tags/{id}/merge",
+        "post tags/add", "post tags/remove", "get tags/autocomplete", "get tags/usage", "get tags/{key}/usage",
+        "get tag-links", "get tag-links/{id}", "post tag-links/{id}/accept", "post tag-links/{id}/reject",
+        "get tag-rules", "post tag-rules", "get tag-rules/{id}", "patch tag-rules/{id}", "delete tag-rules/{id}",
+        "get tag-rules/conditions",
         f"get {message}/{{message_pk}}/feedback", f"post {message}/{{message_pk}}/feedback",
         f"patch {message}/{{message_pk}}/feedback", f"delete {message}/{{message_pk}}/feedback",
     }  # fmt: skip
@@ -126,7 +132,7 @@ def test_asking(schema: Any) -> None:
     assert set(components["Answer"]["properties"]) == {"message", "usage", "cost"}
     assert set(components["AskRequest"]["properties"]) == {
         "content", "role", "stream", "llm", "attachments", "tool_call_id", "tool_results", "temperature", "max_tokens", "tools",
-        "tool_choice", "response_schema", "stop",
+        "tool_choice", "response_schema", "stop", "tags",
     }  # fmt: skip
 
 
@@ -134,7 +140,7 @@ def test_one_shot_calls(schema: Any) -> None:
     components = schema["components"]["schemas"]
     common = {
         "system", "llm", "stream", "temperature", "max_tokens", "tools", "tool_choice", "response_schema", "stop", "seed",
-        "top_p", "reasoning_effort", "metadata",
+        "top_p", "reasoning_effort", "metadata", "tags",
     }  # fmt: skip
     assert set(components["GenerateRequest"]["properties"]) == {"prompt", "attachments", *common}
     assert set(components["ChatRequest"]["properties"]) == {"messages", *common}
@@ -158,7 +164,7 @@ def test_enumerations_have_names_that_mean_something(schema: Any) -> None:
         "AskRoleEnum", "BillingEventStatusEnum", "BlankEnum", "CircuitEnum", "ConversationKindEnum",
         "ConversationStatusEnum", "EventTypeEnum", "FeedbackCategoryEnum", "KeyOwnerEnum", "KeySourceEnum", "MemberRoleEnum",
         "MessageRoleEnum", "MessageStatusEnum", "ModeEnum", "NullEnum", "ProviderEnum", "ReasoningEffortEnum", "ScopeEnum",
-        "SpendPeriodEnum", "ThumbEnum",
+        "SpendPeriodEnum", "TagOriginEnum", "TagStateEnum", "ThumbEnum",
         "UsageStatusEnum", "VariableCategoryEnum", "WalletStatusEnum", "WorkspaceKindEnum", "WorkspaceStatusEnum",
     }  # fmt: skip
 
@@ -223,6 +229,8 @@ def test_answers_are_as_described(
         message: messages_of(chat),
         message + "/{id}": f"{messages_of(chat)}/{answer}",
         message + "/{message_pk}/feedback": f"{messages_of(chat)}/{answer}/feedback",
+        "feedback": "feedback",
+        "feedback/summary": "feedback/summary?group_by=agent",
     }.items():
         response = api.get(alice, real)
         assert response.status_code == 200, real

@@ -60,6 +60,9 @@ def limit(person: Person, *scopes: str) -> Person:
     [
         ("conversations", {"chat", "read"}),
         ("conversations/{chat}", {"chat", "read"}),
+        ("feedback", {"chat", "read"}),
+        ("feedback/summary", {"chat", "read"}),
+        ("feedback/export", {"read", "admin"}),
         ("agents", {"chat", "read"}),
         ("agents/{agent}", {"chat", "read"}),
         ("llm/models", ALL),

@@ -32,7 +32,7 @@ ONE_SHOTS = (
     "llm/openai/models",
     "llm/nobody/generate",
 )
-POST_ONLY = ("/rotate", "/test", "/merge", "/accept", "/reject")
+ACTIONS = ("/rotate", "/test", "/merge", "/accept", "/reject")
 METHODS = ("get", "head", "post", "put", "patch", "delete", "options", "trace")
 BODIES: list[dict[str, Any]] = [
     {},
@@ -48,7 +48,7 @@ BODIES: list[dict[str, Any]] = [
     {"value": "x"},
     {"key": "sk-mallory-0123456789"},
     {"is_active": False},
-    {"into": "urgent"},
+    {"into": "customer:acme"},
 ]
 
 
@@ -75,19 +75,19 @@ def objects(transactional_db: None, cast: Cast, llm: LLM) -> Objects:
         for owner in (alice.user, alice.workspace)
     )
     own_keys.set_key(owner=alice.workspace, provider="openai", key="sk-acme-0123456789")
-    tag = Tag.objects.create(workspace=alice.workspace, name="urgent", created_by=alice.user)
-    rule = TagRule.objects.create(workspace=alice.workspace, name="Theirs", condition="status")
+    ledger.wallet_of(cast.charlie.workspace.pk)  # looking at one's wallet for the first time opens it
+    space = f"workspaces/{alice.workspace.pk}"
+    tag = Tag.objects.create(workspace=alice.workspace, name="customer", value="acme", created_by=alice.user)
+    rule = TagRule.objects.create(workspace=alice.workspace, name="Failures", condition="error", tag=tag)
     link = TagLink.objects.create(
         workspace=alice.workspace,
         tag=tag,
-        target_type="message",
-        target_id=answer.pk,
-        origin="rule",
+        target_type="conversation",
+        target_id=chat.pk,
+        origin=TagLink.Origin.RULE,
         rule=rule,
         confidence_score=1,
     )
-    ledger.wallet_of(cast.charlie.workspace.pk)  # looking at one's wallet for the first time opens it
-    space = f"workspaces/{alice.workspace.pk}"
     paths = (
         space,
         f"{space}/members",
@@ -110,7 +110,7 @@ def objects(transactional_db: None, cast: Cast, llm: LLM) -> Objects:
         f"{space}/api-keys/openai",
         f"{space}/api-keys/openai/test",
         f"tags/{tag.pk}",
-        f"tags/{tag.label}",
+        "tags/customer:acme",
         f"tags/{tag.pk}/merge",
         f"tags/{tag.pk}/usage",
         f"tag-links/{link.pk}",
@@ -124,6 +124,9 @@ def objects(transactional_db: None, cast: Cast, llm: LLM) -> Objects:
             "workspaces",
             "agents",
             "conversations",
+            "feedback",
+            "feedback/summary",
+            "feedback/export",
             "billing-events",
             "access-tokens",
             "user-variables",
@@ -132,9 +135,9 @@ def objects(transactional_db: None, cast: Cast, llm: LLM) -> Objects:
             "user-variables/api-keys/openai",
             "user-variables/api-keys/openai/test",
             "tags",
+            "tags/autocomplete",
             "tags/add",
             "tags/remove",
-            "tags/autocomplete",
             "tags/usage",
             "tag-links",
             "tag-rules",
@@ -213,6 +216,9 @@ def test_the_matrix_names_every_address(objects: Objects) -> None:
         "message-list",
         "message-detail",
         "message-feedback",
+        "feedback-list",
+        "feedback-summary",
+        "feedback-export",
         "tag-list",
         "tag-detail",
         "tag-merge",
@@ -255,16 +261,12 @@ def test_without_a_token_there_is_nothing_at_all(objects: Objects, cast: Cast, m
 
 def test_the_lists_of_a_stranger_show_only_what_is_his(objects: Objects, cast: Cast) -> None:
     assert [row["id"] for row in cast.charlie.get("workspaces").json()["results"]] == [str(cast.charlie.workspace.pk)]
-    empty = (
-        "agents",
-        "conversations",
-        "billing-events",
-        "user-variables",
-        "user-variables/api-keys",
-        "tags",
-        "tag-links",
-    )
-    for path in (*empty, "tags/autocomplete"):
+    assert cast.charlie.get("feedback/summary", start="2020-01-01").json()["total"]["count"] == 0
+    assert b"".join(cast.charlie.get("feedback/export").streaming_content) == b""
+    for path in (
+        *("agents", "conversations", "feedback", "billing-events", "user-variables", "user-variables/api-keys"),
+        *("tags", "tags/autocomplete", "tag-links"),
+    ):
         assert cast.charlie.get(path).json()["results"] == []
     assert [row["name"] for row in cast.charlie.get("access-tokens", all="true").json()["results"]] == [
         "charlie's token"
@@ -284,7 +286,7 @@ def test_a_workspace_that_a_stranger_makes_is_one_of_his_own(objects: Objects, c
 
 def test_the_same_addresses_are_found_by_their_owner(objects: Objects, cast: Cast) -> None:
     for path in objects.paths:
-        assert cast.alice.get(path).status_code == (405 if path.endswith(POST_ONLY) else 200), path
+        assert cast.alice.get(path).status_code == (405 if path.endswith(ACTIONS) else 200), path
 
 
 def test_ids_of_one_conversation_do_not_open_messages_of_another(objects: Objects, cast: Cast) -> None:

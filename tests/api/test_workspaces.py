@@ -38,6 +38,10 @@ def test_show(alice: Person, bob: Person, victor: Person) -> None:
         "requests_per_minute": None,
         "tokens_per_minute": None,
         "keeps_api_content": True,
+        "exports_feedback_content": False,
+        "feedback_alert_email": "",
+        "tags_automatically": True,
+        "autotag_threshold": "0.800",
         "created_at": workspace.created_at.isoformat().replace("+00:00", "Z"),
     }
     for person in (alice, bob, victor):
@@ -65,6 +69,10 @@ def test_owners_and_admins_change_the_rules(request: pytest.FixtureRequest, llm:
         "requests_per_minute": 60,
         "tokens_per_minute": 90_000,
         "keeps_api_content": False,
+        "exports_feedback_content": True,
+        "feedback_alert_email": "quality@example.org",
+        "tags_automatically": False,
+        "autotag_threshold": "0.950",
     }
     response = person.patch(path(person), rules)
     assert response.status_code == 200, response.content
@@ -72,7 +80,7 @@ def test_owners_and_admins_change_the_rules(request: pytest.FixtureRequest, llm:
     assert rules.items() <= person.get(path(person)).json().items()
     loosened = {
         "allowed_models": [], "default_model": "", "fallback_models": [], "max_tokens_cap": None,
-        "requests_per_minute": None, "tokens_per_minute": None,
+        "requests_per_minute": None, "tokens_per_minute": None, "feedback_alert_email": "",
     }  # fmt: skip
     assert loosened.items() <= person.patch(path(person), loosened).json().items()
 
@@ -110,6 +118,10 @@ def test_whoever_makes_a_workspace_owns_it(request: pytest.FixtureRequest, role:
         "requests_per_minute": None,
         "tokens_per_minute": None,
         "keeps_api_content": True,
+        "exports_feedback_content": False,
+        "feedback_alert_email": "",
+        "tags_automatically": True,
+        "autotag_threshold": "0.800",
         "created_at": made.created_at.isoformat().replace("+00:00", "Z"),
         "notice": "A token is of one workspace: get one for “side-project” to work in it.",
     }
@@ -289,3 +301,8 @@ def test_queries(alice: Person, django_assert_num_queries: Any) -> None:
         alice.get(path(alice))
     with django_assert_num_queries(3):
         alice.get("workspaces")
+
+
+@pytest.mark.parametrize("address", ["nobody", "a@b.c, d@e.f", "a@b.c\nBcc: d@e.f", None, 5])
+def test_the_address_for_alerts_is_one_address(alice: Person, address: Any) -> None:
+    assert_invalid(alice.patch(path(alice), {"feedback_alert_email": address}), "feedback_alert_email")

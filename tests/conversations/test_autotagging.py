@@ -76,7 +76,7 @@ def test_what_the_rules_find(chat: Conversation, alice: Person) -> None:
 
 
 @pytest.mark.parametrize(
-    ("condition", "settings", "label"),
+    ("condition", "told", "label"),
     [
         ("model", {}, "model:openai/openai-test"),
         ("model", {"models": ["openai/other"]}, None),
@@ -87,9 +87,9 @@ def test_what_the_rules_find(chat: Conversation, alice: Person) -> None:
     ],
 )
 def test_rules_that_are_off_until_somebody_wants_them(
-    chat: Conversation, alice: Person, condition: str, settings: dict[str, Any], label: str | None
+    chat: Conversation, alice: Person, condition: str, told: dict[str, Any], label: str | None
 ) -> None:
-    rule(alice, condition, settings=settings)
+    rule(alice, condition, settings=told)
     message = settle(ask(alice, chat), sent())  # 20 tokens, $0.00005
     run()
     assert tags_on(message) == ({label} if label else set())
@@ -239,7 +239,7 @@ def opinionated(chat: Conversation, alice: Person, house_keys: Any, settings: An
 
 
 def test_a_model_is_asked_on_the_system_s_account(opinionated: Any, chat: Conversation, alice: Person) -> None:
-    opinionated.reply(text='{"topic": "health", "confidence": 0.93}')
+    opinionated.answer('{"topic": "health", "confidence": 0.93}')
     message = settle(ask(alice, chat, "I have had a headache for a week, which doctor should I see?"), sent())
     before = UsageLog.objects.filter(workspace=alice.workspace).count()
 

@@ -44,12 +44,21 @@ class FutureField(serializers.DateTimeField):
         return moment
 
 
+@extend_schema_field({"type": "string", "maxLength": 254, "description": "Who is told of negative feedback, or empty."})
+class AlertEmailField(serializers.EmailField):
+    """An address, or none: an empty text is no e-mail address to a schema."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=254, allow_blank=True, **kwargs)
+
+
 class WorkspaceSerializer(StrictModelSerializer):
     """The workspace and its rules."""
 
     allowed_models = ModelNamesField(required=False, max_length=500)
     fallback_models = ModelNamesField(required=False, max_length=10)
     autotag_threshold = ScoreField(required=False)
+    feedback_alert_email = AlertEmailField(required=False)
 
     class Meta:
         model = Workspace
@@ -68,6 +77,8 @@ class WorkspaceSerializer(StrictModelSerializer):
             "keeps_api_content",
             "tags_automatically",
             "autotag_threshold",
+            "exports_feedback_content",
+            "feedback_alert_email",
             "created_at",
         ]
         read_only_fields = ["id", "slug", "kind", "status", "created_at"]
@@ -112,6 +123,7 @@ class NewWorkspaceSerializer(StrictModelSerializer):
         ],
         help_text="Its short name, for good.",
     )
+    feedback_alert_email = AlertEmailField(read_only=True)
     notice = serializers.SerializerMethodField()
 
     class Meta:

@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("workspaces", "0004_fallbacks")]
+    dependencies = [("workspaces", "0005_feedback_rules")]
 
     operations = [
         migrations.AddField(
