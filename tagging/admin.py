@@ -1,37 +1,154 @@
-"""Back office: tags, the rules that set them, and what carries them. People keep tags through the API, by its rules."""
+"""Back office: tags, the rules that set them, and what carries them. What the API refuses is refused here as well."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
-from synapscale.common.admin import ViewOnlyAdmin
-from tagging import rules
+from synapscale.common.admin import OperatorForm, TenantAdmin, ViewOnlyAdmin
+from synapscale.common.errors import NotFound, Refusal
+from tagging import rules, vocabulary
 from tagging.models import Tag, TagLink, TagRule
 from workspaces.models import User
 
 
+def operator(request: HttpRequest) -> User:
+    """Who is signed in to the back office."""
+    assert isinstance(request.user, User)
+    return request.user
+
+
+class TagForm(OperatorForm):
+    """A tag, written by ``vocabulary`` as the last step of its validation: only that knows what is in the way.
+
+    The view's transaction spans both, and nothing is checked afterwards.
+    """
+
+    # The model's fields end where a normalised text does; what is typed may be longer.
+    name = forms.CharField()
+    value = forms.CharField(required=False)
+    category = forms.CharField(required=False)
+
+    operator: User
+
+    def _post_clean(self) -> None:
+        # Not the model's own checks: they would see the text before it is normalised.
+        if self.errors:
+            return
+        given = {name: self.cleaned_data[name] for name in ("name", "value", "category", "metadata")}
+        try:
+            if self.instance._state.adding:
+                workspace = self.cleaned_data["workspace"]
+                self.instance = vocabulary.create(workspace_id=workspace.pk, created_by=self.operator, **given)
+            elif self.changed_data:
+                self.instance = vocabulary.change(self.instance, **given)
+        except Refusal as refusal:
+            _say(self, refusal)
+
+
+def _say(form: forms.ModelForm, refusal: Refusal) -> None:
+    """Show a refusal at the field that it names."""
+    field = next((name for name in refusal.details if name in form.fields), None)
+    form.add_error(field, ValidationError(refusal.message, code=refusal.code))
+
+
 @admin.register(Tag)
-class TagAdmin(ViewOnlyAdmin):
+class TagAdmin(TenantAdmin):
+    """People's tags. Those of the system are looked at; deleting one takes it off whatever carries it."""
+
+    form = TagForm
     list_display = ("created_at", "workspace", "label", "category", "is_system", "created_by")
     list_filter = ("is_system", "created_at")
     list_select_related = ("workspace", "created_by")
     list_defer = ("metadata",)
     search_fields = ("label__startswith", "workspace__slug")
     search_help_text = "An id, the beginning of a tag or a workspace's slug."
+    autocomplete_fields = ("workspace",)
+    readonly_fields = ("label", "is_system", "created_by", "created_at", "updated_at")
+    fixed_fields = ("workspace",)
+    add_fields = ("workspace", "name", "value", "category", "metadata")
+    fields = (*add_fields, *readonly_fields)
+    actions = None
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        form.operator = operator(request)
+        return form
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_change_permission(request, obj) and not (obj is not None and obj.is_system)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        # Past the base class, which lets nobody delete: a tag is only a word, and who carries it is looked after.
+        if obj is None or obj.is_system:
+            return False
+        has_it = operator(request).has_perm("tagging.delete_tag")
+        return has_it and not TagRule.objects.filter(workspace_id=obj.workspace_id, tag=obj).exists()
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Not the page of thousands of links that Django would make, all of them protected."""
+        tags = list(objs)
+        carriers = sum(TagLink.objects.filter(workspace_id=tag.workspace_id, tag=tag).count() for tag in tags)
+        return [str(tag) for tag in tags], {"tags": len(tags), "links": carriers}, set(), []
+
+    def save_model(self, request: HttpRequest, obj: Tag, form: Any, change: bool) -> None:
+        """Nothing: the form has stored it."""
+
+    def delete_model(self, request: HttpRequest, obj: Tag) -> None:
+        vocabulary.delete(obj)
+
+
+class TagRuleForm(OperatorForm):
+    """A rule, whose settings are what its condition understands."""
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        condition = cleaned.get("condition", self.instance.condition)
+        settings = cleaned.get("settings", self.instance.settings)
+        is_new = (condition, settings) != (self.instance.condition, self.instance.settings)
+        if not self.errors and (is_new or self.instance._state.adding):
+            # Not always: a rule can be switched off when nobody knows its condition any more.
+            try:
+                cleaned["settings"] = rules.checked(condition, settings)
+            except Refusal as refusal:
+                _say(self, refusal)
+        if (tag := cleaned.get("tag")) is not None and tag.is_system:
+            self.add_error("tag", f"The tag “{tag}” is set by the system only.")
+        return cleaned
 
 
 @admin.register(TagRule)
-class TagRuleAdmin(ViewOnlyAdmin):
+class TagRuleAdmin(TenantAdmin):
+    """Rules are switched off, not deleted: what they have set names them."""
+
+    form = TagRuleForm
     list_display = ("created_at", "workspace", "name", "condition", "is_active", "is_builtin", "confidence_score")
     list_filter = ("is_active", "is_builtin", "created_at")
     list_select_related = ("workspace",)
     list_defer = ("settings",)
     search_fields = ("name__istartswith", "workspace__slug")
     search_help_text = "An id, the beginning of a name or a workspace's slug."
+    autocomplete_fields = ("workspace", "tag")
+    readonly_fields = ("is_builtin", "created_by", "created_at", "updated_at")
+    fixed_fields = ("workspace",)
+    add_fields = ("workspace", "name", "condition", "settings", "tag", "confidence_score", "is_active")
+    fields = (*add_fields, *readonly_fields)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        names = super().get_readonly_fields(request, obj)
+        return [*names, "name", "condition"] if obj is not None and obj.is_builtin else names
+
+    def save_model(self, request: HttpRequest, obj: TagRule, form: Any, change: bool) -> None:
+        if not change:
+            obj.created_by = operator(request)
+        super().save_model(request, obj, form, change)
 
 
 @admin.register(TagLink)
@@ -48,21 +165,25 @@ class TagLinkAdmin(ViewOnlyAdmin):
     search_help_text = "An id, the id of what carries it or a workspace's slug."
     actions = ("accept", "reject")  # type: ignore[assignment]  # of rules, not of money
 
-    @admin.action(description="Accept the selected suggestions")
+    def has_decide_permission(self, request: HttpRequest) -> bool:
+        return operator(request).has_perm("tagging.change_taglink")
+
+    @admin.action(description="Accept the selected suggestions", permissions=["decide"])
     def accept(self, request: HttpRequest, queryset: QuerySet[TagLink]) -> None:
         self._decide(request, queryset, accepts=True)
 
-    @admin.action(description="Reject the selected suggestions")
+    @admin.action(description="Reject the selected suggestions", permissions=["decide"])
     def reject(self, request: HttpRequest, queryset: QuerySet[TagLink]) -> None:
         self._decide(request, queryset, accepts=False)
 
     def _decide(self, request: HttpRequest, queryset: QuerySet[TagLink], *, accepts: bool) -> None:
-        user = request.user
-        assert isinstance(user, User)  # who is signed in to the back office
-        links = list(queryset.exclude(origin=TagLink.Origin.PERSON))
-        for link in links:
-            rules.decide(link, accepts=accepts, user=user, now=timezone.now())
-        word = "Accepted" if accepts else "Rejected"
-        if links:
-            LogEntry.objects.log_actions(user.pk, links, CHANGE, change_message=f"{word}.")
-        self.message_user(request, f"{word}: {len(links)}.", messages.SUCCESS if links else messages.WARNING)
+        user, word = operator(request), "Accepted" if accepts else "Rejected"
+        decided = []
+        for link in queryset.filter(state=TagLink.State.SUGGESTED).select_related("tag"):
+            try:
+                decided.append(rules.decide(link, accepts=accepts, user=user, now=timezone.now()))
+            except NotFound:
+                continue  # the rule has withdrawn it meanwhile
+        if decided:
+            LogEntry.objects.log_actions(str(user.pk), decided, CHANGE, change_message=f"{word}.")
+        self.message_user(request, f"{word}: {len(decided)}.", messages.SUCCESS if decided else messages.WARNING)

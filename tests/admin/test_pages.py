@@ -22,6 +22,7 @@ from conversations.models import (
 )
 from llm.models import LLM, LLMPrice, ProviderConnection
 from synapscale.common.tenancy import fleet_wide
+from tagging.models import Tag, TagLink, TagRule
 from tests.admin.rows import CONTENT, SECRET, Office, make_workplace, newest, our_models
 from workspaces.models import AccessToken, Membership, RateBucket, User, UserVariable, Workspace
 
@@ -37,6 +38,8 @@ ADDABLE = [
     LLMPrice,
     Membership,
     ProviderConnection,
+    Tag,
+    TagRule,
     User,
     UserVariable,
     Workspace,
@@ -50,6 +53,9 @@ KEPT = [
     LLMPrice,
     MessageFeedback,
     ProviderConnection,
+    Tag,
+    TagLink,
+    TagRule,
     User,
     Wallet,
     Workspace,

@@ -1,0 +1,166 @@
+"""Operators keep tags and rules as the API does, by the same functions, and decide what is suggested."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission
+
+from tagging.links import Target
+from tagging.models import Tag, TagLink, TagRule
+from tests.admin.rows import Office, again, errors, make_workplace
+from tests.people import Cast
+from tests.tagging.tagged import condition, links_of, make_link, make_rule, make_tag
+from workspaces.models import User
+
+
+@pytest.fixture(autouse=True)
+def _condition() -> Iterator[None]:
+    with condition():
+        yield
+
+
+def notes() -> list[str]:
+    return [entry.get_change_message() for entry in LogEntry.objects.order_by("pk")]
+
+
+def test_a_tag_is_made_and_renamed_as_people_write_it(office: Office, root: User, cast: Cast) -> None:
+    typed = {"workspace": cast.alice.workspace.pk, "name": " Customer ", "value": "ACME  Ltd", "category": "Money"}
+    response = office.add(Tag, **typed)
+    assert response.status_code == 302, errors(response)
+    tag = Tag.objects.get(workspace=cast.alice.workspace)
+    assert (tag.label, tag.category, tag.created_by, tag.metadata) == ("customer:acme ltd", "money", root, {})
+    assert office.save(tag, name="Client", metadata='{"crm": "7"}').status_code == 302
+    tag = again(tag)
+    assert (tag.label, tag.metadata) == ("client:acme ltd", {"crm": "7"})
+    assert office.save(tag, workspace=cast.charlie.workspace.pk, is_system="on", label="x").status_code == 302
+    assert (again(tag).workspace_id, again(tag).is_system, again(tag).label) == (tag.workspace_id, False, tag.label)
+    assert notes()[:2] == ["Added.", "Changed name and Metadata."]
+
+
+@pytest.mark.parametrize(
+    ("typed", "field"),
+    [
+        ({"name": "a:b"}, "name"),
+        ({"name": "x" * 65}, "name"),
+        ({"name": "cost"}, "name"),
+        ({"value": "a,b"}, "value"),
+        ({"category": "a=b"}, "category"),
+        ({"name": "There"}, "__all__"),
+        ({"metadata": "[]"}, "metadata"),
+    ],
+)
+def test_what_the_api_refuses_is_an_error_of_the_form(office: Office, cast: Cast, typed: Any, field: str) -> None:
+    tag = make_tag(cast.alice)
+    make_tag(cast.alice, "there")
+    assert set(errors(office.save(tag, **typed))) == {field}
+    assert set(errors(office.add(Tag, **{"workspace": cast.alice.workspace.pk, "name": "new", **typed}))) == {field}
+    assert {one.label for one in Tag.objects.filter(workspace=cast.alice.workspace)} == {"urgent", "there"}
+
+
+def test_tags_of_the_system_are_looked_at(office: Office, cast: Cast) -> None:
+    tag = make_tag(cast.alice, "has:code", is_system=True)
+    assert 'name="_save"' not in office.open(tag).text
+    for page in ("change", "delete"):
+        assert office.client.post(office.url(Tag, page, tag.pk), {"name": "x", "post": "yes"}).status_code == 403
+    assert again(tag).label == "has:code"
+
+
+def test_a_deleted_tag_is_taken_off_everything(office: Office, cast: Cast) -> None:
+    tag, kept = make_tag(cast.alice), make_tag(cast.alice, "kept")
+    for one in (tag, kept):
+        make_link(one, Target("user", cast.alice.user.pk))
+    page = office.client.get(office.url(Tag, "delete", tag.pk))
+    assert page.status_code == 200
+    assert office.client.post(office.url(Tag, "delete", tag.pk), {"post": "yes"}).status_code == 302
+    assert links_of(cast.alice) == {("kept", str(cast.alice.user.pk), "applied")}
+    rule = make_rule(cast.alice, tag=kept)
+    assert office.client.post(office.url(Tag, "delete", kept.pk), {"post": "yes"}).status_code == 403
+    assert again(rule).tag == kept
+
+
+def test_a_rule_is_made_and_changed_with_its_settings_checked(office: Office, root: User, cast: Cast) -> None:
+    typed = {"workspace": cast.alice.workspace.pk, "name": "New", "condition": "test-says", "is_active": "on"}
+    assert set(errors(office.add(TagRule, **{**typed, "condition": "nothing"}))) == {"condition"}
+    assert set(errors(office.add(TagRule, **typed, settings='{"x": 1}'))) == {"settings"}
+    response = office.add(TagRule, **typed, settings='{"about": "all"}', confidence_score="0.5")
+    assert response.status_code == 302, errors(response)
+    rule = TagRule.objects.get(workspace=cast.alice.workspace)
+    assert (rule.settings, rule.created_by, rule.is_builtin) == ({"about": "all"}, root, False)
+    assert set(errors(office.save(rule, settings='{"y": 1}'))) == {"settings"}
+    assert set(errors(office.save(rule, confidence_score="1.5"))) == {"confidence_score"}
+    make_rule(cast.alice, "Other")
+    assert errors(office.save(rule, name="Other"))
+    theirs, systems = make_tag(cast.charlie), make_tag(cast.alice, "has:code", is_system=True)
+    for tag in (theirs, systems):
+        assert set(errors(office.save(rule, tag=tag.pk))) == {"tag"}
+    own = make_tag(cast.alice, "own")
+    assert office.save(rule, tag=own.pk, is_active="").status_code == 302
+    assert (again(rule).tag, again(rule).is_active) == (own, False)
+
+
+def test_a_built_in_rule_is_switched_off_and_keeps_its_name(office: Office, cast: Cast) -> None:
+    rule = make_rule(cast.alice, is_builtin=True)
+    typed = {"name": "x", "condition": "other", "settings": '{"about": "x"}', "confidence_score": "0.25"}
+    response = office.save(rule, **typed, is_active="")
+    assert response.status_code == 302, errors(response)
+    rule = again(rule)
+    assert (rule.name, rule.condition, rule.is_active) == ("Rule", "test-says", False)
+    assert (rule.settings, str(rule.confidence_score)) == ({"about": "x"}, "0.250")
+    gone = make_rule(cast.alice, "Gone", condition="gone")
+    response = office.save(gone, is_active="")
+    assert response.status_code == 302, errors(response)  # though nobody knows its condition any more
+
+
+@pytest.mark.parametrize(
+    ("action", "word", "state"), [("accept", "Accepted", "applied"), ("reject", "Rejected", "rejected")]
+)
+def test_suggestions_are_decided(office: Office, root: User, cast: Cast, action: str, word: str, state: str) -> None:
+    """Of two workspaces; what is there already, and what a person has put on, is nobody's question."""
+    target = Target("user", cast.alice.user.pk)
+    open_ones = [
+        make_link(make_tag(person, "a"), Target("user", person.user.pk), rule=make_rule(person), state="suggested")
+        for person in (cast.alice, cast.charlie)
+    ]
+    rule = open_ones[0].rule
+    others = [
+        make_link(make_tag(cast.alice, "b"), target),
+        make_link(make_tag(cast.alice, "c"), target, rule=rule),
+        make_link(make_tag(cast.alice, "d"), target, rule=rule, state="rejected", decided_at=rule.created_at),
+    ]
+    before = [(one.state, one.decided_by) for one in map(again, others)]
+    page = office.act(TagLink, action, *open_ones, *others)
+    assert f"{word}: 2." in page.text
+    for link in map(again, open_ones):
+        assert (link.state, link.decided_by, link.decided_at is None) == (state, root, False)
+    assert [(one.state, one.decided_by) for one in map(again, others)] == before
+    assert notes() == [f"{word}."] * 2
+    assert f"{word}: 0." in office.act(TagLink, action, *open_ones).text
+
+
+def test_who_may_only_look_decides_nothing(clerks_office: Office, clerk: User, cast: Cast) -> None:
+    link = make_link(
+        make_tag(cast.alice), Target("user", cast.alice.user.pk), rule=make_rule(cast.alice), state="suggested"
+    )
+    clerk.user_permissions.set(Permission.objects.filter(codename__in=["view_taglink", "view_tag"]))
+    assert clerks_office.found(TagLink) == {link.pk}
+    clerks_office.act(TagLink, "accept", link)
+    assert again(link).state == "suggested"
+    assert clerks_office.client.post(clerks_office.url(Tag, "delete", link.tag_id), {"post": "yes"}).status_code == 403
+    assert clerks_office.client.post(clerks_office.url(Tag, "change", link.tag_id), {"name": "x"}).status_code == 403
+    clerk.user_permissions.add(Permission.objects.get(codename="change_taglink"))
+    clerks_office.act(TagLink, "accept", link)
+    assert again(link).state == "applied"
+
+
+def test_lists_are_found_by_what_operators_know(office: Office) -> None:
+    owner, _ = make_workplace(1), make_workplace(2)
+    tag, rule, link = (model.objects.get(workspace=owner.workspace) for model in (Tag, TagRule, TagLink))
+    assert office.found(Tag, q="tag 1") == {tag.pk}
+    assert office.found(TagRule, q="Rule 1") == {rule.pk}
+    for query in ({"q": "works-1"}, {"q": str(link.target_id)}, {"q": "works-1", "state__exact": "suggested"}):
+        assert office.found(TagLink, **query) == {link.pk}
+    assert office.found(TagLink, origin__exact="llm") == office.found(TagLink, state__exact="rejected") == set()
