@@ -167,6 +167,7 @@ class TagLink(TenantModel):
         ]
         indexes = [
             models.Index(fields=["workspace", "target_type", "target_id"], name="tag_links_by_target"),
+            models.Index(fields=["workspace", "-created_at", "-id"], name="tag_links_newest_first"),
             models.Index(
                 fields=["workspace", "-created_at", "-id"],
                 condition=Q(state="suggested"),
