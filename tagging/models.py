@@ -167,12 +167,7 @@ class TagLink(TenantModel):
         ]
         indexes = [
             models.Index(fields=["workspace", "target_type", "target_id"], name="tag_links_by_target"),
-            models.Index(fields=["workspace", "-created_at", "-id"], name="tag_links_newest_first"),
-            models.Index(
-                fields=["workspace", "-created_at", "-id"],
-                condition=Q(state="suggested"),
-                name="tag_links_suggestions",
-            ),
+            models.Index(fields=["workspace", "-id"], condition=Q(state="suggested"), name="tag_links_suggestions"),
             models.Index(
                 fields=["workspace", "rule", "state"], condition=Q(rule__isnull=False), name="tag_links_by_rule"
             ),

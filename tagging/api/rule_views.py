@@ -14,6 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from synapscale.common.errors import Conflict
+from synapscale.common.pagination import CursorPagination
 from synapscale.common.parsing import StrictQuery
 from tagging import links, registry, rules, vocabulary
 from tagging.api.filtersets import LinkFilter, RuleFilter
@@ -26,6 +27,12 @@ from workspaces.permissions import ReadOrAdmin, ReadOrMember
 _UUID = "[0-9a-f-]{36}"
 
 
+class NewestFirstPagination(CursorPagination):
+    """By ids alone, which are in the order of time: the tenant key serves that, and a merge has no other index to keep."""
+
+    ordering = ("-id",)  # type: ignore[assignment]
+
+
 class LinkViewSet(StrictQuery, mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[TagLink]):
     """Which tags are on what the caller sees, and which are suggested: ``?state=suggested``, ``?target_id=``."""
 
@@ -34,6 +41,7 @@ class LinkViewSet(StrictQuery, mixins.ListModelMixin, mixins.RetrieveModelMixin,
     scopes_to_read = {Scope.CHAT, Scope.READ}
     scopes_to_write = {Scope.CHAT}
     filterset_class = LinkFilter
+    pagination_class = NewestFirstPagination
     queryset = TagLink.objects.none()
     lookup_value_regex = _UUID
 

@@ -142,11 +142,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='taglink',
-            index=models.Index(fields=['workspace', '-created_at', '-id'], name='tag_links_newest_first'),
-        ),
-        migrations.AddIndex(
-            model_name='taglink',
-            index=models.Index(condition=models.Q(('state', 'suggested')), fields=['workspace', '-created_at', '-id'], name='tag_links_suggestions'),
+            index=models.Index(condition=models.Q(('state', 'suggested')), fields=['workspace', '-id'], name='tag_links_suggestions'),
         ),
         migrations.AddIndex(
             model_name='taglink',
