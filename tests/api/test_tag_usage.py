@@ -220,3 +220,20 @@ def test_the_sum_over_customers_is_the_ledger_s(chat: Conversation, alice: Perso
     found = alice.get("tags/usage", tag="customer:*", end=(timezone.now() + timedelta(days=1)).isoformat()).json()
     paid = sum(log.charged_usd for log in UsageLog.objects.filter(workspace=alice.workspace))
     assert sum(Decimal(row["cost"]) for row in found["tags"]) == Decimal(found["total"]["cost"]) == paid
+
+
+def test_feedback_by_tag(chat: Conversation, alice: Person, bob: Person, django_assert_num_queries: Any) -> None:
+    """Feedback on an answer with two tags is in both; the total has it once."""
+    one, two = make_tag(alice, "t", "one"), make_tag(alice, "t", "two")
+    first, second = answered(alice, chat), answered(alice, chat)
+    put(alice, one, "conversation", chat)
+    put(alice, two, "message", first.reply_to)
+    MessageFeedback.objects.create(workspace=alice.workspace, message=first, user=alice.user, thumb="up")
+    MessageFeedback.objects.create(workspace=alice.workspace, message=first, user=bob.user, stars=1)
+    MessageFeedback.objects.create(workspace=alice.workspace, message=second, user=alice.user, category="wrong")
+    alice.get("feedback/summary")  # notes the token's use
+    with django_assert_num_queries(5):  # token, membership, total, pairs, labels
+        found = alice.get("feedback/summary", group_by="tag").json()
+    assert (found["total"]["count"], found["total"]["negative"]) == (3, 2)
+    rows = [(row["key"], row["name"], row["count"], row["up"], row["negative"]) for row in found["groups"]]
+    assert rows == [(str(one.pk), "t:one", 3, 1, 2), (str(two.pk), "t:two", 2, 1, 1)]
