@@ -75,7 +75,7 @@ def admit(
     asker = Asker(user, workspace, access_token)
     for _ in range(_ATTEMPTS):
         try:
-            with links.tags_stay(), transaction.atomic(durable=True):
+            with transaction.atomic(durable=True):
                 return _admit(asker, membership, conversation_id, ask, idempotency_key)
         except holds.WalletMoved:
             continue  # another call reserved in between: look at the balance again

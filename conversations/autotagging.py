@@ -1,7 +1,7 @@
 """Rules look at answers after they are settled: in the background, driven by state, never in the way of a message.
 
 A message that rules are to look at says so itself (``autotag_due_at``), set in the statement that makes it final; so
-nothing is lost in a crash, and looking twice does no harm. What fails is tried again, later each time, for a day.
+nothing is lost in a crash, and looking twice does no harm. What fails is tried again, an hour later at the most.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from workspaces.models import Workspace
 logger = logging.getLogger(__name__)
 BATCH = 20
 """Messages at a time, and workspaces take turns: one that has many does not keep the others waiting."""
-GIVE_UP_AFTER = timedelta(days=1)
+_SOONEST, _LATEST = timedelta(minutes=1), timedelta(hours=1)
+"""How long what failed waits for its next turn."""
 _LEASE = timedelta(minutes=5)
 """How long a message is another process's while a model is asked about it."""
 
@@ -170,12 +171,9 @@ def _finish(workspace: Workspace, active: list[TagRule], work: _Work) -> None:
 
 
 def _put_off(work: _Work) -> None:
-    """Try again later: the longer it has been due, the later; after a day not any more."""
+    """Try again later: the older the message, the later, within an hour. Never given up: an old message may have got
+    feedback just now, or waited for a server that was down for days.
+    """
     message, now = work.message, timezone.now()
-    age = now - message.updated_at
-    rows = _due(message.workspace_id).filter(pk=message.pk, autotag_due_at=work.due_at)
-    if age > GIVE_UP_AFTER:
-        logger.error("rules gave up looking at message %s", message.pk)
-        rows.update(autotag_due_at=None, autotag_for="")
-    else:
-        rows.update(autotag_due_at=now + max(timedelta(minutes=1), age))
+    wait = min(max(now - message.updated_at, _SOONEST), _LATEST)
+    _due(message.workspace_id).filter(pk=message.pk, autotag_due_at=work.due_at).update(autotag_due_at=now + wait)

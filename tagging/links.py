@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
-from django.db import IntegrityError, connection, transaction
+from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
@@ -24,17 +23,6 @@ from workspaces.models import Membership, User
 
 MAX_TARGETS_AT_ONCE = 1000
 _GONE = "A tag was merged or deleted at this moment: try again."
-
-
-@contextmanager
-def tags_stay() -> Iterator[None]:
-    """Around a transaction that uses tags: raises Conflict when it fails because one of them was deleted meanwhile."""
-    try:
-        yield
-    except IntegrityError as error:
-        if "tag_links_tag_id_tenant_fk" not in str(error):
-            raise
-        raise Conflict(_GONE, code="tag_gone") from None
 
 
 def hold_tags(ids: Iterable[uuid.UUID], *, workspace_id: uuid.UUID) -> None:
@@ -92,7 +80,7 @@ def put(tags: Iterable[Tag], targets: Iterable[Target], *, workspace_id: uuid.UU
     tags, targets = list(tags), list(targets)
     if not tags or not targets:
         return 0
-    with tags_stay(), transaction.atomic():
+    with transaction.atomic():
         hold_tags([tag.pk for tag in tags], workspace_id=workspace_id)
         known = {
             (link.tag_id, Target(link.target_type, link.target_id)): link
@@ -124,8 +112,11 @@ def put(tags: Iterable[Tag], targets: Iterable[Target], *, workspace_id: uuid.UU
 
 
 def put_new(tags: Iterable[Tag], targets: Iterable[Target], *, workspace_id: uuid.UUID, user_id: uuid.UUID) -> None:
-    """Put tags on targets that are new themselves. One statement."""
-    targets = list(targets)
+    """Put tags on targets that are new themselves, in the caller's transaction. Two statements. Raises Conflict when a tag
+    is gone: at once, and not at the commit, when a wallet may be locked that others wait for.
+    """
+    tags, targets = list(tags), list(targets)
+    hold_tags([tag.pk for tag in tags], workspace_id=workspace_id)
     TagLink.objects.bulk_create(
         TagLink(
             workspace_id=workspace_id,

@@ -66,10 +66,6 @@ def unregister(key: str) -> None:
     _conditions.pop(key, None)
 
 
-def condition_of(key: str) -> Condition | None:
-    return _conditions.get(key)
-
-
 def all_conditions() -> list[Condition]:
     return sorted(_conditions.values(), key=lambda condition: condition.key)
 

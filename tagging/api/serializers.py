@@ -14,10 +14,9 @@ from synapscale.common.parsing import (
     StrictModelSerializer,
 )
 from tagging import names, registry, rules
+from tagging.links import MAX_TARGETS_AT_ONCE
 from tagging.models import Tag, TagLink, TagRule
 from tagging.vocabulary import MAX_TAGS_AT_ONCE
-
-MAX_TARGETS = 1000
 
 
 def text_field(limit: int, **options: Any) -> StrictCharField:
@@ -94,7 +93,7 @@ class BulkSerializer(StrictFields, serializers.Serializer[Any]):
         max_length=MAX_TAGS_AT_ONCE,
         help_text="Labels, like “customer:acme”.",
     )
-    targets: Any = serializers.ListField(child=TargetSerializer(), allow_empty=False, max_length=MAX_TARGETS)
+    targets: Any = serializers.ListField(child=TargetSerializer(), allow_empty=False, max_length=MAX_TARGETS_AT_ONCE)
 
 
 class AddedSerializer(serializers.Serializer[Any]):

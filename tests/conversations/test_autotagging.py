@@ -173,18 +173,27 @@ def test_one_message_that_fails_keeps_no_other_waiting(
     assert run() == "1 looked at, 0 failed"
 
 
-def test_after_a_day_it_is_given_up(chat: Conversation, alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_feedback_on_an_old_answer_is_not_lost_to_one_failure(
+    chat: Conversation, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
     message = settle(ask(alice, chat), sent())
-    Message.objects.filter(workspace=alice.workspace, pk=message.pk).update(
-        updated_at=timezone.now() - timedelta(days=1, minutes=1)
-    )
+    run()
+    stored = Message.objects.filter(workspace=alice.workspace, pk=message.pk)
+    stored.update(updated_at=timezone.now() - timedelta(days=30))
+    assert alice.post(f"conversations/{chat.pk}/messages/{message.pk}/feedback", {"stars": 1}).status_code == 201
 
     def broken(*args: Any, **options: Any) -> Any:
         raise RuntimeError("a rule has a bug")
 
     monkeypatch.setattr(autotagging.rules, "evaluate", broken)
     assert run() == "0 looked at, 1 failed"
-    assert Message.objects.get(workspace=alice.workspace, pk=message.pk).autotag_due_at is None
+    due = stored.get().autotag_due_at
+    assert due is not None
+    assert timedelta(minutes=59) < due - timezone.now() <= timedelta(hours=1)
+    monkeypatch.undo()
+    stored.update(autotag_due_at=timezone.now())
+    run()
+    assert tags_on(message) == {"feedback:negative"}
 
 
 def test_workspaces_take_turns_and_all_are_done(

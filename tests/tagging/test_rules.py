@@ -13,7 +13,7 @@ from synapscale.common.errors import NotFound, Refusal
 from tagging import links, rules
 from tagging.links import Target
 from tagging.models import Tag, TagLink, TagRule
-from tagging.rules import Condition, Finding, Guess, Record
+from tagging.rules import Finding, Guess, Record
 from tests.people import Cast, Person
 from tests.tagging.tagged import condition, make_link, make_rule, make_tag
 
@@ -205,8 +205,7 @@ def test_settings_are_those_of_the_condition() -> None:
         with pytest.raises(Refusal) as refused:
             rules.checked(key, settings)
         assert (refused.value.code, set(refused.value.details)) == ("invalid", {field})
-    found = rules.condition_of("test-says")
-    assert isinstance(found, Condition)
+    (found,) = (condition for condition in rules.all_conditions() if condition.key == "test-says")
     assert found.match({"all": {"a": "1"}}, {}) == [Guess("a")]
 
 
