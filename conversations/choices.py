@@ -38,6 +38,8 @@ class Plan:
     stop: list[str] = field(default_factory=list)
     fallbacks: tuple[str, ...] = ()
     """Models to try next, in order, as “provider/name”."""
+    agent_id: uuid.UUID | None = None
+    """The agent whose settings these are; a call without a conversation has none."""
 
     @property
     def max_tokens(self) -> int:
@@ -89,6 +91,7 @@ def choose(
         stop=setting("stop", []),
         # Who insists on a key wants to know about that one.
         fallbacks=() if ask.key_source else tuple(dict.fromkeys(name for name in names if name != str(llm))),
+        agent_id=agent.pk if agent and not ask.is_one_shot else None,
     )
     check_allowed(plan.llm, ask=ask, workspace=workspace, access_token=access_token)
     check_capabilities(plan, ask)

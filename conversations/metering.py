@@ -112,6 +112,7 @@ def _meter(message: Message, outcome: Outcome, *, is_last: bool) -> Payment:
         user_id=message.user_id,
         access_token_id=uuid.UUID(terms.access_token) if terms.access_token else None,
         conversation_id=message.conversation_id,
+        agent_id=uuid.UUID(terms.agent) if terms.agent else None,
         llm_id=message.llm_id,
         price=bill.price,
         priced_at=bill.priced_at,

@@ -107,6 +107,7 @@ def make_offer(
         keeps_content=keeps_content,
         access_token=str(asker.access_token.pk) if asker.access_token else "",
         questions=max(len(ask.tool_results), 1),
+        agent=str(plan.agent_id or ""),
     )
     return Offer(plan, request, credentials, price, now, amount, terms)
 

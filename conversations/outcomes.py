@@ -168,3 +168,5 @@ class CallTerms:
     """What was taken from the rate limits of tokens for it, before it was known."""
     questions: int = 1
     """How many messages were asked with it: more than one where several tools returned their results."""
+    agent: str = ""
+    """The id of the agent that answered, as it was then: its conversation may get another."""

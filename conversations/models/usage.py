@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Q
 
 from billing.models import BillingEvent, Hold
-from conversations.models.chats import Conversation, Message
+from conversations.models.chats import Agent, Conversation, Message
 from llm.models import LLM, LLMPrice
 from synapscale.common.models import TenantFK, TenantModel
 from synapscale.common.money import UsdField
@@ -43,6 +43,7 @@ class UsageLog(TenantModel):
         AccessToken, null=True, on_delete=models.PROTECT, related_name="usage_logs", db_index=False
     )
     conversation = TenantFK(Conversation, related_name="usage_logs")
+    agent = TenantFK(Agent, null=True, related_name="usage_logs", help_text="Who answered, as it was then.")
     llm = models.ForeignKey(LLM, on_delete=models.PROTECT, related_name="usage_logs", db_index=False)
     price = models.ForeignKey(LLMPrice, on_delete=models.PROTECT, related_name="usage_logs", db_index=False)
     priced_at = models.DateTimeField()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from django.db import migrations
@@ -10,8 +10,11 @@ from django.db import migrations
 from synapscale.common.models import TenantFK
 
 
-def add_tenant_foreign_keys(app_label: str, *, models: Iterable[str]) -> migrations.RunPython:
-    """On PostgreSQL, ``(workspace_id, x_id) -> (workspace_id, id)`` for every TenantFK of ``models``.
+def add_tenant_foreign_keys(
+    app_label: str, *, models: Iterable[str], fields: Collection[str] | None = None
+) -> migrations.RunPython:
+    """On PostgreSQL, ``(workspace_id, x_id) -> (workspace_id, id)`` for every TenantFK of ``models``, or for those that
+    ``fields`` names.
 
     SQLite gets plain foreign keys when the tables are created (see ``TenantFK``).
     """
@@ -22,7 +25,7 @@ def add_tenant_foreign_keys(app_label: str, *, models: Iterable[str]) -> migrati
         for name in models:
             model = apps.get_model(app_label, name)
             for field in model._meta.local_fields:
-                if isinstance(field, TenantFK):
+                if isinstance(field, TenantFK) and (fields is None or field.name in fields):
                     table, column, target = model._meta.db_table, field.column, field.related_model._meta.db_table
                     schema_editor.execute(
                         f'ALTER TABLE "{table}" ADD CONSTRAINT "{table}_{column}_tenant_fk" '
