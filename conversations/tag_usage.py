@@ -89,7 +89,7 @@ def usage_of(tags: Sequence[Tag], asked: Asked) -> ByModel:
     """The calls that count for any of ``tags``, each once. Two queries."""
     if not tags:
         return ByModel()
-    pairs, params = _pairs(tags, asked)
+    pairs, params = pairs_sql(tags, asked)
     distinct = (
         "SELECT DISTINCT id, llm_id, status, total_tokens, charged_usd, cost_usd, tokens_in, tokens_out FROM pairs"
     )
@@ -101,7 +101,7 @@ def usage_by_tag(tags: Sequence[Tag], asked: Asked) -> dict[uuid.UUID, ByModel]:
     """The calls of each of ``tags``; one with two of them counts under both. Two queries."""
     if not tags:
         return {}
-    pairs, params = _pairs(tags, asked)
+    pairs, params = pairs_sql(tags, asked)
     rows = _fetch(f"WITH pairs AS ({pairs}) SELECT tag_id, llm_id, {_SUMS} FROM pairs GROUP BY tag_id, llm_id", params)
     names = _names({llm_id for _, llm_id, *_ in rows})
     found: dict[uuid.UUID, list[tuple[Any, Usage]]] = {tag.pk: [] for tag in tags}
@@ -112,7 +112,7 @@ def usage_by_tag(tags: Sequence[Tag], asked: Asked) -> dict[uuid.UUID, ByModel]:
 
 def answers_of(tags: Sequence[Tag], asked: Asked) -> RawSQL:
     """The ids of the answers whose calls count for any of ``tags``, for ``message_id__in``."""
-    pairs, params = _pairs(tags, asked)
+    pairs, params = pairs_sql(tags, asked)
     return RawSQL(f"SELECT message_id FROM ({pairs}) pairs", params)  # noqa: S611  # of our own constants
 
 
@@ -161,7 +161,7 @@ def feedback_of(tags: Sequence[Tag], asked: Asked) -> dict[uuid.UUID, Figures]:
     """What people think of the answers of each of ``tags``. One query."""
     if not tags:
         return {}
-    pairs, params = _pairs(tags, asked)
+    pairs, params = pairs_sql(tags, asked)
     rows = _fetch(
         f"SELECT p.tag_id, f.thumb, f.stars, f.category, COUNT(*) "
         f"FROM (SELECT DISTINCT tag_id, message_id FROM ({pairs}) calls) p "
@@ -172,7 +172,7 @@ def feedback_of(tags: Sequence[Tag], asked: Asked) -> dict[uuid.UUID, Figures]:
     return _figures_by_tag(rows)
 
 
-def _pairs(tags: Iterable[Tag], asked: Asked) -> tuple[str, list[Any]]:
+def pairs_sql(tags: Iterable[Tag], asked: Asked) -> tuple[str, list[Any]]:
     """The query of which call counts for which tag: every pair once, UNION sees to that. And its parameters."""
     ids = [_param(tag.pk) for tag in tags]
     marks = ", ".join(["%s"] * len(ids))

@@ -237,6 +237,7 @@ SPECTACULAR_SETTINGS = {
         "WorkspaceKindEnum": "workspaces.models.Workspace.Kind",
         "ConversationKindEnum": "conversations.models.Conversation.Kind",
         "FeedbackCategoryEnum": "conversations.models.MessageFeedback.Category",
+        "FiguresOfEnum": ["user", "workspace", "fleet"],
         "ScopeEnum": "workspaces.models.Scope",
         "KeyOwnerEnum": ["user", "workspace"],
         "VariableCategoryEnum": "workspaces.models.UserVariable.Category",

@@ -13,6 +13,7 @@ urlpatterns = [
     path("api/v1/", include("billing.api.urls")),
     path("api/v1/", include("conversations.api.urls")),
     path("api/v1/", include("tagging.api.urls")),  # after the figures of tags, which only conversations know
+    path("api/v1/", include("analytics.api.urls")),
     path("v1/", include("conversations.compat.urls")),
 ]
 handler400 = "synapscale.common.api_errors.bad_request"

@@ -1,7 +1,7 @@
 """A call says which agent answered: its conversation may get another one later. What was called before says none."""
 
 import django.db.models.deletion
-from django.db import migrations
+from django.db import migrations, models
 
 import synapscale.common.models
 from synapscale.common.migrations import add_tenant_foreign_keys
@@ -24,4 +24,8 @@ class Migration(migrations.Migration):
             ),
         ),
         add_tenant_foreign_keys("conversations", models=["usagelog"], fields=["agent"]),
+        migrations.AddIndex(
+            model_name="usagelog",
+            index=models.Index(fields=["created_at"], name="usage_logs_by_moment"),
+        ),
     ]

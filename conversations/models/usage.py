@@ -92,6 +92,8 @@ class UsageLog(TenantModel):
             models.Index(fields=["workspace", "user", "-created_at"], name="usage_logs_by_user"),
             models.Index(fields=["workspace", "llm", "-created_at"], name="usage_logs_by_llm"),
             models.Index(fields=["workspace", "access_token", "-created_at"], name="usage_logs_by_token"),
+            # For operators, who look at all workspaces at once: no tenant's query may use it.
+            models.Index(fields=["created_at"], name="usage_logs_by_moment"),
         ]
 
     def __str__(self) -> str:

@@ -39,6 +39,10 @@ LOCAL = frozenset(
         "django_content_type",
         "django_migrations",
         "django_session",
+        # Sums over all tenants, for operators.
+        "fleet_hours",
+        "fleet_latency_hours",
+        "rollup_state",
         # Who may do what in the back office.
         "users_groups",
         "users_user_permissions",

@@ -1,0 +1,83 @@
+"""Shapes of the answers, for the schema."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from analytics.measures import METRICS, Metric
+from analytics.periods import Granularity
+
+
+def _field(metric: Metric) -> serializers.Field[Any, Any, Any, Any]:
+    said = f"{metric.definition} In {metric.unit}."
+    if metric.unit in ("calls", "tokens"):
+        return serializers.IntegerField(help_text=said)
+    return serializers.CharField(help_text=said, allow_null=True)
+
+
+def _figures(name: str, *, only_money: bool) -> dict[str, Any]:
+    return {
+        key: _field(metric) for key, metric in METRICS.items() if not only_money or metric.is_money or key == "calls"
+    }
+
+
+UsageMetricsSerializer = type("UsageMetricsSerializer", (serializers.Serializer,), _figures("usage", only_money=False))
+CostMetricsSerializer = type("CostMetricsSerializer", (serializers.Serializer,), _figures("costs", only_money=True))
+
+
+class GroupKeySerializer(serializers.Serializer[Any]):
+    key = serializers.CharField(allow_null=True, help_text="For links and filters; null where the calls have none.")
+    name = serializers.CharField(allow_blank=True)
+
+
+def _groups() -> dict[str, Any]:
+    from analytics.asking import GROUPS
+
+    return {name: GroupKeySerializer(required=False) for name in GROUPS}
+
+
+class HeadSerializer(serializers.Serializer[Any]):
+    start = serializers.DateTimeField()
+    end = serializers.DateTimeField()
+    tz = serializers.CharField()
+    of = serializers.ChoiceField(choices=["user", "workspace", "fleet"], help_text="Whose figures these are.")
+    workspace = serializers.UUIDField(allow_null=True)
+    granularity = serializers.ChoiceField(choices=list(Granularity), allow_null=True)
+    group_by = serializers.ListField(child=serializers.CharField())
+
+
+class GroupInPeriodSerializer(serializers.Serializer[Any]):
+    calls = serializers.IntegerField()
+    total_tokens = serializers.IntegerField(required=False)
+    cost = serializers.CharField()
+    vars().update(_groups())
+
+
+def _table(name: str, metrics: Any) -> Any:
+    group = type(f"{name}GroupSerializer", (metrics,), _groups())
+    other = type(f"{name}OtherSerializer", (metrics,), {"groups": serializers.IntegerField()})
+    period = type(
+        f"{name}PeriodSerializer",
+        (metrics,),
+        {
+            "start": serializers.DateTimeField(),
+            "end": serializers.DateTimeField(),
+            "groups": GroupInPeriodSerializer(many=True, required=False),
+        },
+    )
+    return type(
+        f"{name}TableSerializer",
+        (HeadSerializer,),
+        {
+            "totals": metrics(),
+            "groups": group(many=True, required=False),
+            "other": other(required=False, allow_null=True, help_text="All groups beyond the limit."),
+            "series": period(many=True),
+        },
+    )
+
+
+UsageTableSerializer = _table("Usage", UsageMetricsSerializer)
+CostTableSerializer = _table("Cost", CostMetricsSerializer)

@@ -1,0 +1,254 @@
+"""Which calls a request asks for, within what its caller may see.
+
+Members see their own calls, admins and owners those of their workspace, staff those of all workspaces.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import django_filters
+from django import forms
+from django.http import QueryDict
+from rest_framework.serializers import ValidationError
+
+from analytics.periods import Granularity
+from analytics.query import Wanted
+from conversations import windows
+from conversations.choices import find_llm
+from conversations.models import Agent, UsageLog
+from conversations.windows import Window
+from llm.models import LLM, ProviderName
+from synapscale.common.filters import StrictFilterSet
+from tagging import vocabulary
+from tagging.models import Tag
+from tagging.names import NotATag, parse_pattern
+from workspaces.authentication import Caller
+from workspaces.models import Membership, User, Workspace
+
+MAX_TAGS = 100
+MAX_PATTERNS = 10
+GROUPS = ("workspace", "user", "llm", "provider", "agent", "tag", "key_source", "status")
+PARAMETERS = (
+    *windows.PARAMETERS,
+    "granularity",
+    "group_by",
+    "limit",
+    *("workspace", "user", "llm", "provider", "tag", "agent", "key_source", "status"),
+)
+_NO_SUCH = "There is no such {}."
+
+
+class _Several(forms.MultipleChoiceField):
+    """One value or several: ``?status=error&status=lost``."""
+
+
+class SeveralFilter(django_filters.MultipleChoiceFilter):
+    field_class = _Several
+
+
+class UsageFilter(StrictFilterSet):
+    """The filters of figures, and of the calls that they are made of."""
+
+    workspace = django_filters.CharFilter(method="as_is", help_text="Its id or slug; staff only.")
+    user = django_filters.CharFilter(method="as_is", help_text="An id, or `me`.")
+    llm = django_filters.CharFilter(method="as_is", help_text="A model: its id, or “provider/name”.")
+    provider = django_filters.ChoiceFilter(choices=ProviderName.choices, method="as_is")
+    agent = django_filters.UUIDFilter(method="as_is")
+    key_source = SeveralFilter(choices=UsageLog.KeySource.choices)
+    status = SeveralFilter(choices=UsageLog.Status.choices)
+
+    class Meta:
+        model = UsageLog
+        fields: list[str] = []
+
+    def as_is(self, queryset: Any, name: str, value: Any) -> Any:
+        return queryset
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request for figures, checked: all that it names is there and may be seen."""
+
+    who: Caller
+    window: Window
+    wanted: Wanted
+    workspace: Workspace | None
+    """None: all of them, for staff."""
+    granularity: Granularity | None = None
+    group_by: tuple[str, ...] = ()
+    tags: tuple[Tag, ...] = ()
+    """What ``tag`` matches: the groups, where that is what is grouped by."""
+    limit: int = 20
+
+    @property
+    def of(self) -> str:
+        """Whose figures these are."""
+        if self.wanted.user_id is not None:
+            return "user"
+        return "workspace" if self.workspace else "fleet"
+
+
+def asked_for(who: Caller, params: QueryDict, *, granularity: Granularity | None = None) -> Asked:
+    """What the query parameters ask for. Raises ValidationError, naming the parameter.
+
+    ``granularity`` is that of a request that names none.
+    """
+    filters = UsageFilter(params, queryset=UsageLog.objects.none())
+    if not filters.is_valid():
+        raise ValidationError(filters.errors)
+    given = filters.form.cleaned_data
+    workspace = _workspace(who, given["workspace"])
+    group_by = _group_by(params, workspace)
+    patterns = _tags(params, workspace)
+    tags = tuple(dict.fromkeys(tag for group in patterns for tag in group))
+    if "tag" in group_by:
+        if not patterns:
+            raise ValidationError({"tag": ["Say which tags to group by, like “customer:*”."]})
+        if len(tags) > MAX_TAGS:
+            raise ValidationError({"tag": [f"More than {MAX_TAGS} tags match: name fewer."]})
+    wanted = Wanted(
+        workspace_id=workspace.pk if workspace else None,
+        user_id=_user(who, given["user"], workspace),
+        llm_ids=_llms(given["llm"], given["provider"]),
+        agent_id=_agent(given["agent"], workspace),
+        key_sources=frozenset(given["key_source"]) or None,
+        statuses=frozenset(given["status"]) or None,
+        tags=() if "tag" in group_by and len(patterns) == 1 else patterns,
+    )
+    return Asked(
+        who=who,
+        window=windows.window_of(params),
+        wanted=wanted,
+        workspace=workspace,
+        granularity=_granularity(params) or granularity,
+        group_by=group_by,
+        tags=tags,
+        limit=_limit(params),
+    )
+
+
+def _workspace(who: Caller, given: str) -> Workspace | None:
+    if not given:
+        return None if who.user.is_staff else who.workspace
+    if given in (str(who.workspace.pk), who.workspace.slug):
+        return who.workspace
+    found = None
+    if who.user.is_staff:
+        try:
+            found = Workspace.objects.filter(pk=uuid.UUID(given)).first()
+        except ValueError:
+            found = Workspace.objects.filter(slug=given).first()
+    if found is None:
+        raise ValidationError({"workspace": [_NO_SUCH.format("workspace")]})
+    return found
+
+
+def sees_all_of(who: Caller, workspace: Workspace | None) -> bool:
+    """Whether the caller may see what others do in ``workspace``, or in all of them."""
+    if who.user.is_staff:
+        return True
+    return workspace == who.workspace and who.membership.may_administer
+
+
+def _user(who: Caller, given: str, workspace: Workspace | None) -> uuid.UUID | None:
+    sees_all = sees_all_of(who, workspace)
+    if not given:
+        return None if sees_all else who.user.pk
+    if given in ("me", str(who.user.pk)):
+        return who.user.pk
+    try:
+        user_id = uuid.UUID(given)
+    except ValueError:
+        raise ValidationError({"user": ["Give the id of a user, or “me”."]}) from None
+    if not sees_all or not is_user_of(user_id, workspace):
+        raise ValidationError({"user": [_NO_SUCH.format("user")]})
+    return user_id
+
+
+def is_user_of(user_id: uuid.UUID, workspace: Workspace | None) -> bool:
+    """Whether they are in the workspace, or have called models there when they were; None: anywhere."""
+    if workspace is None:
+        return User.objects.filter(pk=user_id).exists()
+    return (
+        Membership.objects.filter(workspace=workspace, user=user_id).exists()
+        or UsageLog.objects.filter(workspace=workspace, user=user_id).exists()
+    )
+
+
+def _llms(llm: str, provider: str) -> frozenset[uuid.UUID] | None:
+    found: frozenset[uuid.UUID] | None = None
+    if llm:
+        one = find_llm(llm)
+        if one is None:
+            raise ValidationError({"llm": ["There is no such model: give an id, or “provider/name”."]})
+        found = frozenset({one.pk})
+    if provider:
+        of_provider = frozenset(LLM.objects.filter(provider=provider).values_list("pk", flat=True))
+        found = of_provider if found is None else found & of_provider
+    return found
+
+
+def _agent(agent_id: uuid.UUID | None, workspace: Workspace | None) -> uuid.UUID | None:
+    if agent_id is None:
+        return None
+    if workspace is None:
+        raise ValidationError({"workspace": ["Agents are a workspace's: say of which."]})
+    if not Agent.objects.filter(workspace=workspace, pk=agent_id).exists():
+        raise ValidationError({"agent": [_NO_SUCH.format("agent")]})
+    return agent_id
+
+
+def _group_by(params: QueryDict, workspace: Workspace | None) -> tuple[str, ...]:
+    given = [part for text in params.getlist("group_by") for part in text.split(",") if part]
+    unknown = [name for name in given if name not in GROUPS]
+    if unknown:
+        raise ValidationError({"group_by": [f"“{unknown[0][:40]}” is none of {', '.join(GROUPS)}."]})
+    found = tuple(dict.fromkeys(given))
+    if len(found) > 3:
+        raise ValidationError({"group_by": ["At most three at once."]})
+    if workspace is None and (of_one := [name for name in found if name in ("user", "agent", "tag")]):
+        raise ValidationError({"workspace": [f"To group by {of_one[0]}, say of which workspace."]})
+    return found
+
+
+def _tags(params: QueryDict, workspace: Workspace | None) -> tuple[tuple[Tag, ...], ...]:
+    try:
+        patterns = list(dict.fromkeys(parse_pattern(text) for text in params.getlist("tag")))
+    except NotATag as error:
+        raise ValidationError({"tag": [str(error)]}) from None
+    if not patterns:
+        return ()
+    if len(patterns) > MAX_PATTERNS:
+        raise ValidationError({"tag": [f"At most {MAX_PATTERNS} tags."]})
+    if workspace is None:
+        raise ValidationError({"workspace": ["Tags are a workspace's: say of which."]})
+    rows = Tag.objects.filter(workspace=workspace)
+    found = [tuple(vocabulary.narrowed(rows, [pattern]).order_by("label")[: MAX_TAGS + 1]) for pattern in patterns]
+    if any(len(group) > MAX_TAGS for group in found):
+        raise ValidationError({"tag": [f"More than {MAX_TAGS} tags match: name fewer."]})
+    return tuple(found)
+
+
+def _granularity(params: QueryDict) -> Granularity | None:
+    return _one_of(params, "granularity", Granularity)
+
+
+def _one_of(params: QueryDict, name: str, choices: Iterable[Granularity]) -> Granularity | None:
+    given = params.get(name)
+    if given is None:
+        return None
+    for choice in choices:
+        if given == choice:
+            return choice
+    raise ValidationError({name: [f"Give one of {', '.join(choices)}."]})
+
+
+def _limit(params: QueryDict) -> int:
+    given = params.get("limit", "20")
+    if not given.isascii() or not given.isdigit() or not 1 <= int(given[:9]) <= 200:
+        raise ValidationError({"limit": ["Give a whole number from 1 to 200."]})
+    return int(given)

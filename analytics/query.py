@@ -1,0 +1,253 @@
+"""Figures of any calls, exact to the last one: the sums where they serve, and the calls themselves where they don't.
+
+One statement adds up three parts: the sums of whole hours or days; the calls of these that the sums don't know yet (the
+tail); and the calls of hours that the window cuts. It reads one snapshot, so no call is in two parts, or in none.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection
+
+from analytics import engine
+from analytics.measures import OF_A_CALL, Figures, sums_sql
+from analytics.models import FleetHour, UsageDay, UsageHour, UserHour
+from analytics.spans import DAY, HOUR, Cover, Span, cover
+from conversations import tag_usage
+from synapscale.common.tenancy import fleet_wide
+from tagging.models import Tag
+
+DIMENSIONS = ("workspace", "user", "llm", "agent", "key_source", "status", "tag")
+"""By what calls can be told apart; a provider is told from its models (``analytics.groups``)."""
+MAX_ROWS = 100_000
+
+
+class TooManyFigures(Exception):
+    """So many groups in so many periods that nobody could read them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which calls: those of ``workspace_id`` (None: of all, for operators) that each of the others lets through."""
+
+    workspace_id: uuid.UUID | None
+    user_id: uuid.UUID | None = None
+    llm_ids: frozenset[uuid.UUID] | None = None
+    agent_id: uuid.UUID | None = None
+    key_sources: frozenset[str] | None = None
+    statuses: frozenset[str] | None = None
+    tags: tuple[tuple[Tag, ...], ...] = ()
+    """A call must have a tag of each."""
+
+    def conditions(self) -> list[tuple[str, Sequence[Any]]]:
+        """Dimensions and the values that are let through."""
+        given: list[tuple[str, Sequence[Any] | None]] = [
+            ("user", None if self.user_id is None else [self.user_id]),
+            ("llm", None if self.llm_ids is None else sorted(self.llm_ids)),
+            ("agent", None if self.agent_id is None else [self.agent_id]),
+            ("key_source", None if self.key_sources is None else sorted(self.key_sources)),
+            ("status", None if self.statuses is None else sorted(self.statuses)),
+        ]
+        return [(name, values) for name, values in given if values is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A table of sums of one ``unit`` each, and what it can tell apart."""
+
+    table: str
+    time: str
+    unit: timedelta
+    columns: dict[str, str]
+    is_fleets: bool = False
+
+
+_COMMON = {"key_source": "key_source", "status": "status"}
+_BY_MODEL = {"workspace": "workspace_id", "llm": "llm_id", **_COMMON}
+_SOURCES = (
+    Source(FleetHour._meta.db_table, "hour", HOUR, {"llm": "llm_id", **_COMMON}, is_fleets=True),
+    Source(UsageDay._meta.db_table, "day", DAY, _BY_MODEL),
+    Source(UsageHour._meta.db_table, "hour", HOUR, {**_BY_MODEL, "agent": "agent_key"}),
+    Source(UserHour._meta.db_table, "hour", HOUR, {"workspace": "workspace_id", "user": "user_id", **_COMMON}),
+)
+"""The smallest first: the first that tells apart what is asked for is read."""
+_OF_A_CALL = {
+    "workspace": "u.workspace_id",
+    "user": "u.user_id",
+    "llm": "u.llm_id",
+    "agent": "u.agent_id",
+    "key_source": "u.key_source",
+    "status": "u.status",
+    "tag": "p.tag_id",
+}
+_ALWAYS = ("key_source", "status")
+
+Key = tuple[Any, ...]
+
+
+@dataclass(slots=True)
+class Answer:
+    """``figures`` by the number of the period (0 where there is one only) and the values of what it is grouped by."""
+
+    figures: dict[tuple[int, Key], Figures] = field(default_factory=dict)
+    source: str = "usage_logs"
+    """The table that most of it was read from."""
+
+    def total(self) -> Figures:
+        """Of everything; grouped by tags, a call counts under each of them, so this is not how many calls there are."""
+        found = Figures()
+        for figures in self.figures.values():
+            found += figures
+        return found
+
+
+def figures(wanted: Wanted, *, edges: Sequence[datetime], by: tuple[str, ...] = (), tags: Sequence[Tag] = ()) -> Answer:
+    """The figures of ``wanted`` in the periods between ``edges`` (UTC, ascending), grouped by some of ``DIMENSIONS``.
+
+    Grouped by ``tag``, only ``tags`` are groups, and a call counts under each that it has. One query. Raises
+    TooManyFigures.
+    """
+    asked = {*by, *(name for name, _ in wanted.conditions())}
+    source, covered = _source(wanted, edges, asked)
+    parts: list[tuple[str, list[Any]]] = []
+    if source is not None and covered.whole is not None:
+        parts.append(_from_sums(source, wanted, covered.whole, covered.cut, by))
+        parts.append(_from_tail(source, wanted, covered.whole, covered.cut, by))
+    if covered.loose:
+        parts.append(_from_calls(wanted, covered.loose, by, tags))
+    names = [f"d{number}" for number in range(len(by))]
+    one_period = len(edges) == 2
+    period = "1" if one_period else engine.number_among("x.ts", "timestamptz")
+    columns = ", ".join(["period", *names])
+    sql = (
+        f"SELECT {columns}, {sums_sql()} FROM (SELECT {period} AS period, x.* FROM ("
+        + " UNION ALL ".join(part for part, _ in parts)
+        + f") x) x GROUP BY {columns} LIMIT {MAX_ROWS + 1}"
+    )
+    given = ([] if one_period else [engine.edges(edges)]) + [value for _, values in parts for value in values]
+    with nullcontext() if wanted.workspace_id else fleet_wide(), connection.cursor() as cursor:
+        cursor.execute(sql, given)
+        rows = cursor.fetchall()
+    if len(rows) > MAX_ROWS:
+        raise TooManyFigures
+    found = Answer(source=source.table if source else "usage_logs")
+    for number, *rest in rows:
+        key = tuple(_read(name, value) for name, value in zip(by, rest, strict=False))
+        found.figures[number - 1, key] = Figures.of(rest[len(by) :])
+    return found
+
+
+def _source(wanted: Wanted, edges: Sequence[datetime], asked: set[str]) -> tuple[Source | None, Cover]:
+    if not wanted.tags and "tag" not in asked:
+        for source in _SOURCES:
+            if source.is_fleets and wanted.workspace_id is not None:
+                continue
+            if asked <= set(source.columns) and (covered := cover(edges, source.unit)).is_worthwhile:
+                return source, covered
+    return None, Cover(None, (), ((edges[0], edges[-1]),))
+
+
+def _from_sums(
+    source: Source, wanted: Wanted, whole: Span, cut: Sequence[datetime], by: tuple[str, ...]
+) -> tuple[str, list[Any]]:
+    columns = {name: f"s.{column}" for name, column in source.columns.items()}
+    selected = _selected(columns, by, f"s.{source.time}", {name: f"s.{name}" for name in OF_A_CALL})
+    where, given = _where(columns, wanted, "s.workspace_id")
+    where += [f"s.{source.time} >= %s", f"s.{source.time} < %s"]
+    given += engine.params(whole)
+    if cut:
+        condition, values = engine.among(f"s.{source.time}", cut)
+        where.append(f"NOT ({condition})")
+        given += values
+    return f"SELECT {selected} FROM {source.table} s WHERE {' AND '.join(where)}", given
+
+
+def _from_tail(
+    source: Source, wanted: Wanted, whole: Span, cut: Sequence[datetime], by: tuple[str, ...]
+) -> tuple[str, list[Any]]:
+    where, given = _where(_OF_A_CALL, wanted, "u.workspace_id", "t.workspace_id")
+    where += ["u.created_at >= %s", "u.created_at < %s"]
+    given += engine.params(whole)
+    if cut:
+        unit = engine.hour_of("u.created_at") if source.unit == HOUR else engine.day_of("u.created_at")
+        condition, values = engine.among(unit, cut)
+        where.append(f"NOT ({condition})")
+        given += values
+    tail = "usage_tail t JOIN usage_logs u ON u.workspace_id = t.workspace_id AND u.id = t.usage_log_id"
+    return f"SELECT {_of_calls(by)} FROM {tail} WHERE {' AND '.join(where)}", given
+
+
+def _from_calls(
+    wanted: Wanted, spans: Sequence[Span], by: tuple[str, ...], tags: Sequence[Tag]
+) -> tuple[str, list[Any]]:
+    where, given = _where(_OF_A_CALL, wanted, "u.workspace_id")
+    joined: list[Any] = []
+    table, outer = "usage_logs u", (spans[0][0], spans[-1][1])
+    if "tag" in by:
+        pairs, values = _calls_with(tags, wanted, outer)
+        table, joined = f"usage_logs u JOIN ({pairs}) p ON p.id = u.id", values
+    for group in wanted.tags:
+        pairs, values = _calls_with(group, wanted, outer)
+        where.append(f"u.id IN (SELECT id FROM ({pairs}) tagged)")
+        given += values
+    times = []
+    for start, end in spans:
+        condition, values = "u.created_at >= %s AND u.created_at < %s", engine.params((start, end))
+        times.append(f"({condition})")
+        given += values
+    where.append(f"({' OR '.join(times)})")
+    return f"SELECT {_of_calls(by)} FROM {table} WHERE {' AND '.join(where)}", [*joined, *given]
+
+
+def _calls_with(tags: Sequence[Tag], wanted: Wanted, span: Span) -> tuple[str, list[Any]]:
+    """SQL: the pairs (tag_id, id) of ``tags`` and the calls that have them."""
+    assert wanted.workspace_id is not None  # tags are a workspace's
+    asked = tag_usage.Asked(wanted.workspace_id, span[0], span[1], wanted.user_id)
+    if not tags:
+        return "SELECT id AS tag_id, id FROM usage_logs WHERE 1 = 0", []
+    return tag_usage.pairs_sql(tags, asked)
+
+
+def _where(columns: dict[str, str], wanted: Wanted, *workspace: str) -> tuple[list[str], list[Any]]:
+    where: list[str] = []
+    given: list[Any] = []
+    for column in workspace:
+        if wanted.workspace_id is not None:
+            where.append(f"{column} = %s")
+            given.append(engine.param(wanted.workspace_id))
+        elif wanted.user_id is not None and "workspace" in columns:
+            # The indexes of users begin with the workspace: look into each.
+            where.append(f"{column} IN (SELECT id FROM workspaces)")
+    for name, values in wanted.conditions():
+        condition, values = engine.among(columns[name], values)
+        where.append(condition)
+        given += values
+    return where or ["1 = 1"], given
+
+
+def _of_calls(by: tuple[str, ...]) -> str:
+    return _selected(_OF_A_CALL, by, "u.created_at", OF_A_CALL)
+
+
+def _selected(columns: dict[str, str], by: tuple[str, ...], time: str, sums: dict[str, str]) -> str:
+    return ", ".join(
+        [
+            f"{time} AS ts",
+            *(f"{columns[name]} AS d{number}" for number, name in enumerate(by)),
+            *(f"{columns[name]} AS {name}" for name in _ALWAYS),
+            *(f"{sql} AS {name}" for name, sql in sums.items()),
+        ]
+    )
+
+
+def _read(name: str, value: Any) -> Any:
+    if name in _ALWAYS:
+        return value
+    found = engine.as_uuid(value)
+    return None if found == engine.NO_AGENT else found
