@@ -75,23 +75,20 @@ class UsageHour(TenantModel, Sums):
         ]
 
 
-class UserHour(TenantModel, Sums):
-    """An hour (UTC) of a workspace by user, key and status."""
+class UserDay(TenantModel, Sums):
+    """A day (UTC) of a workspace by user, key and status."""
 
-    hour = models.DateTimeField()
+    day = models.DateTimeField(help_text="Its midnight, UTC.")
     user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+", db_index=False)
     key_source = models.CharField(max_length=10, choices=UsageLog.KeySource)
     status = models.CharField(max_length=12, choices=UsageLog.Status)
 
     class Meta:
-        db_table = "user_hours"
+        db_table = "user_days"
         constraints = [
             *TenantModel.Meta.constraints,
-            models.UniqueConstraint(
-                fields=["workspace", "user", "hour", "key_source", "status"], name="user_hours_once"
-            ),
+            models.UniqueConstraint(fields=["workspace", "day", "user", "key_source", "status"], name="user_days_once"),
         ]
-        indexes = [models.Index(fields=["workspace", "hour"], name="user_hours_by_time")]
 
 
 class UsageDay(TenantModel, Sums):
@@ -154,18 +151,18 @@ class FleetHour(FleetModel, Sums):
         ]
 
 
-class FleetLatencyHour(FleetModel):
-    """How many answers of a model came within a step of ``analytics.latency``, in an hour (UTC) of all workspaces."""
+class FleetLatencyDay(FleetModel):
+    """How many answers of a model came within a step of ``analytics.latency``, on a day (UTC) of all workspaces."""
 
-    hour = models.DateTimeField()
+    day = models.DateTimeField(help_text="Its midnight, UTC.")
     llm = models.ForeignKey(LLM, on_delete=models.PROTECT, related_name="+", db_index=False)
     step = models.PositiveSmallIntegerField()
     calls = models.PositiveBigIntegerField()
 
     class Meta:
-        db_table = "fleet_latency_hours"
+        db_table = "fleet_latency_days"
         constraints = [
-            models.UniqueConstraint(fields=["hour", "llm", "step"], name="fleet_latency_hours_once"),
+            models.UniqueConstraint(fields=["day", "llm", "step"], name="fleet_latency_days_once"),
         ]
 
     def __str__(self) -> str:

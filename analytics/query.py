@@ -17,7 +17,7 @@ from django.db import connection
 
 from analytics import engine
 from analytics.measures import OF_A_CALL, Figures, sums_sql
-from analytics.models import FleetHour, UsageDay, UsageHour, UserHour
+from analytics.models import FleetHour, UsageDay, UsageHour, UserDay
 from analytics.spans import DAY, HOUR, Cover, Span, cover
 from conversations import tag_usage
 from synapscale.common.tenancy import fleet_wide
@@ -74,7 +74,7 @@ _SOURCES = (
     Source(FleetHour._meta.db_table, "hour", HOUR, {"llm": "llm_id", **_COMMON}, is_fleets=True),
     Source(UsageDay._meta.db_table, "day", DAY, _BY_MODEL),
     Source(UsageHour._meta.db_table, "hour", HOUR, {**_BY_MODEL, "agent": "agent_key"}),
-    Source(UserHour._meta.db_table, "hour", HOUR, {"workspace": "workspace_id", "user": "user_id", **_COMMON}),
+    Source(UserDay._meta.db_table, "day", DAY, {"workspace": "workspace_id", "user": "user_id", **_COMMON}),
 )
 """The smallest first: the first that tells apart what is asked for is read."""
 _OF_A_CALL = {

@@ -18,13 +18,13 @@ from analytics import engine, latency
 from analytics.measures import OF_A_CALL, TIMED
 from analytics.models import (
     FleetHour,
-    FleetLatencyHour,
+    FleetLatencyDay,
     LatencyDay,
     RollupState,
     UsageDay,
     UsageHour,
     UsageTail,
-    UserHour,
+    UserDay,
 )
 from synapscale.common.tenancy import fleet_wide
 
@@ -57,11 +57,11 @@ class Rollup:
 
 ROLLUPS = (
     Rollup(UsageHour, ("workspace_id", "hour", "llm_id", "agent_key", "key_source", "status")),
-    Rollup(UserHour, ("workspace_id", "user_id", "hour", "key_source", "status")),
+    Rollup(UserDay, ("workspace_id", "day", "user_id", "key_source", "status")),
     Rollup(UsageDay, ("workspace_id", "day", "llm_id", "key_source", "status")),
     Rollup(LatencyDay, ("workspace_id", "day", "llm_id", STEP)),
     Rollup(FleetHour, ("hour", "llm_id", "key_source", "status")),
-    Rollup(FleetLatencyHour, ("hour", "llm_id", STEP)),
+    Rollup(FleetLatencyDay, ("day", "llm_id", STEP)),
 )
 
 

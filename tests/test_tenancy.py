@@ -66,7 +66,7 @@ def test_the_tenants_tables_are_these() -> None:
         "usage_hours",
         "usage_logs",
         "usage_tail",
-        "user_hours",
+        "user_days",
         "wallets",
     }
 

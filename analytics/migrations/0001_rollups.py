@@ -96,7 +96,7 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="FleetLatencyHour",
+            name="FleetLatencyDay",
             fields=[
                 (
                     "id",
@@ -105,7 +105,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
-                ("hour", models.DateTimeField()),
+                ("day", models.DateTimeField(help_text="Its midnight, UTC.")),
                 ("step", models.PositiveSmallIntegerField()),
                 ("calls", models.PositiveBigIntegerField()),
                 (
@@ -116,10 +116,8 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
-                "db_table": "fleet_latency_hours",
-                "constraints": [
-                    models.UniqueConstraint(fields=("hour", "llm", "step"), name="fleet_latency_hours_once")
-                ],
+                "db_table": "fleet_latency_days",
+                "constraints": [models.UniqueConstraint(fields=("day", "llm", "step"), name="fleet_latency_days_once")],
             },
         ),
         migrations.CreateModel(
@@ -335,7 +333,7 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="UserHour",
+            name="UserDay",
             fields=[
                 (
                     "id",
@@ -358,7 +356,7 @@ class Migration(migrations.Migration):
                 ("timed_output_tokens", models.PositiveBigIntegerField()),
                 ("first_token_calls", models.PositiveBigIntegerField()),
                 ("first_token_ms", models.PositiveBigIntegerField()),
-                ("hour", models.DateTimeField()),
+                ("day", models.DateTimeField(help_text="Its midnight, UTC.")),
                 (
                     "key_source",
                     models.CharField(
@@ -399,12 +397,11 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
-                "db_table": "user_hours",
-                "indexes": [models.Index(fields=["workspace", "hour"], name="user_hours_by_time")],
+                "db_table": "user_days",
                 "constraints": [
-                    models.UniqueConstraint(fields=("workspace", "id"), name="userhour_tenant_key"),
+                    models.UniqueConstraint(fields=("workspace", "id"), name="userday_tenant_key"),
                     models.UniqueConstraint(
-                        fields=("workspace", "user", "hour", "key_source", "status"), name="user_hours_once"
+                        fields=("workspace", "day", "user", "key_source", "status"), name="user_days_once"
                     ),
                 ],
             },

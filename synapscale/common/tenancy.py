@@ -41,7 +41,7 @@ LOCAL = frozenset(
         "django_session",
         # Sums over all tenants, for operators.
         "fleet_hours",
-        "fleet_latency_hours",
+        "fleet_latency_days",
         "rollup_state",
         # Who may do what in the back office.
         "users_groups",
