@@ -17,6 +17,7 @@ TIMED = "(u.status = 'success' AND u.latency_ms IS NOT NULL)"
 ANSWERED = "(u.output_tokens + u.reasoning_tokens)"
 OF_A_CALL: dict[str, str] = {
     "calls": "1",
+    "messages": "(CASE WHEN u.attempt = 1 THEN 1 ELSE 0 END)",
     "input_tokens": ("(u.input_tokens + u.cached_input_tokens + u.cache_write_5m_tokens + u.cache_write_1h_tokens)"),
     "cached_input_tokens": "u.cached_input_tokens",
     "cache_write_tokens": "(u.cache_write_5m_tokens + u.cache_write_1h_tokens)",
@@ -62,6 +63,7 @@ class Figures:
     """Sums over calls, and what is made of them. Money in USD, times in ms; a ratio of nothing is None."""
 
     calls: int = 0
+    messages: int = 0
     input_tokens: int = 0
     cached_input_tokens: int = 0
     cache_write_tokens: int = 0
@@ -131,6 +133,12 @@ METRICS: dict[str, Metric] = {
         "rows of `usage_logs`",
         "calls",
         lambda f: f.calls,
+    ),
+    "messages": Metric(
+        "Messages that were answered, or tried. It counts for the model that was tried first.",
+        "`attempt` 1",
+        "messages",
+        lambda f: f.messages,
     ),
     "successful": Metric("Calls whose answer came whole.", "status `success`", "calls", lambda f: f.successful),
     "failed": Metric(

@@ -35,6 +35,7 @@ class Sums(models.Model):
     """What is added up of calls; ``analytics.measures`` says what each of them is."""
 
     calls = models.PositiveBigIntegerField()
+    messages = models.PositiveBigIntegerField()
     input_tokens = models.PositiveBigIntegerField()
     cached_input_tokens = models.PositiveBigIntegerField()
     cache_write_tokens = models.PositiveBigIntegerField()

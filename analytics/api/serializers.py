@@ -12,7 +12,7 @@ from analytics.periods import Granularity
 
 def _field(metric: Metric) -> serializers.Field[Any, Any, Any, Any]:
     said = f"{metric.definition} In {metric.unit}."
-    if metric.unit in ("calls", "tokens"):
+    if metric.unit in ("calls", "messages", "tokens"):
         return serializers.IntegerField(help_text=said)
     return serializers.CharField(help_text=said, allow_null=True)
 

@@ -68,6 +68,7 @@ def some_call(cast: Cast, models: list[LLM], agents: list[Any]) -> st.SearchStra
         person=st.sampled_from(list(cast)),
         llm=st.sampled_from(models),
         agent=st.sampled_from(agents),
+        attempt=st.sampled_from([1, 1, 2]),
         status=st.sampled_from(["success", "success", "error", "lost", "interrupted"]),
         key_source=st.sampled_from(["global", "user", "workspace"]),
         tokens=st.tuples(*[st.integers(0, 1000)] * 6),

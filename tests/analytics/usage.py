@@ -28,6 +28,7 @@ class Call:
     person: Person
     llm: LLM
     agent: Agent | None = None
+    attempt: int = 1
     status: str = "success"
     key_source: str = "global"
     tokens: tuple[int, int, int, int, int, int] = (10, 0, 0, 0, 20, 0)
@@ -43,6 +44,7 @@ class Call:
         is_timed = self.status == "success" and self.latency_ms is not None
         return Figures(
             calls=1,
+            messages=int(self.attempt == 1),
             input_tokens=fresh + cached + minutes + hour,
             cached_input_tokens=cached,
             cache_write_tokens=minutes + hour,
@@ -77,6 +79,7 @@ def write(calls: Iterable[Call]) -> list[UsageLog]:
         log = UsageLog(
             workspace=workspace,
             message=message,
+            attempt=call.attempt,
             conversation=chat,
             user=call.person.user,
             agent=call.agent,
