@@ -22,6 +22,7 @@ from conversations.choices import find_llm
 from conversations.models import Agent, UsageLog
 from conversations.windows import Window
 from llm.models import LLM, ProviderName
+from synapscale.common.errors import Forbidden
 from synapscale.common.filters import StrictFilterSet
 from tagging import vocabulary
 from tagging.models import Tag
@@ -117,7 +118,7 @@ def asked_for(who: Caller, params: QueryDict, *, granularity: Granularity | None
         agent_id=_agent(given["agent"], workspace),
         key_sources=frozenset(given["key_source"]) or None,
         statuses=frozenset(given["status"]) or None,
-        tags=() if "tag" in group_by and len(patterns) == 1 else patterns,
+        tags=patterns,
     )
     return Asked(
         who=who,
@@ -134,17 +135,28 @@ def asked_for(who: Caller, params: QueryDict, *, granularity: Granularity | None
 def _workspace(who: Caller, given: str) -> Workspace | None:
     if not given:
         return None if who.user.is_staff else who.workspace
-    if given in (str(who.workspace.pk), who.workspace.slug):
-        return who.workspace
-    found = None
-    if who.user.is_staff:
-        try:
-            found = Workspace.objects.filter(pk=uuid.UUID(given)).first()
-        except ValueError:
-            found = Workspace.objects.filter(slug=given).first()
+    found = find_workspace(who, given)
     if found is None:
         raise ValidationError({"workspace": [_NO_SUCH.format("workspace")]})
     return found
+
+
+def find_workspace(who: Caller, key: str) -> Workspace | None:
+    """The workspace with this id or slug, where the caller may know of it: their own, for staff any."""
+    if key in (str(who.workspace.pk), who.workspace.slug):
+        return who.workspace
+    if not who.user.is_staff:
+        return None
+    try:
+        return Workspace.objects.filter(pk=uuid.UUID(key)).first()
+    except ValueError:
+        return Workspace.objects.filter(slug=key).first()
+
+
+def require_all_of(who: Caller, workspace: Workspace) -> None:
+    """Raises Forbidden for members."""
+    if not sees_all_of(who, workspace):
+        raise Forbidden("Only an admin or owner of the workspace may see what all of it does.")
 
 
 def sees_all_of(who: Caller, workspace: Workspace | None) -> bool:

@@ -40,6 +40,7 @@ class Wanted:
     user_id: uuid.UUID | None = None
     llm_ids: frozenset[uuid.UUID] | None = None
     agent_id: uuid.UUID | None = None
+    conversation_id: uuid.UUID | None = None
     key_sources: frozenset[str] | None = None
     statuses: frozenset[str] | None = None
     tags: tuple[tuple[Tag, ...], ...] = ()
@@ -51,6 +52,7 @@ class Wanted:
             ("user", None if self.user_id is None else [self.user_id]),
             ("llm", None if self.llm_ids is None else sorted(self.llm_ids)),
             ("agent", None if self.agent_id is None else [self.agent_id]),
+            ("conversation", None if self.conversation_id is None else [self.conversation_id]),
             ("key_source", None if self.key_sources is None else sorted(self.key_sources)),
             ("status", None if self.statuses is None else sorted(self.statuses)),
         ]
@@ -82,6 +84,7 @@ _OF_A_CALL = {
     "user": "u.user_id",
     "llm": "u.llm_id",
     "agent": "u.agent_id",
+    "conversation": "u.conversation_id",
     "key_source": "u.key_source",
     "status": "u.status",
     "tag": "p.tag_id",
@@ -171,9 +174,7 @@ def _from_sums(
 def _from_tail(
     source: Source, wanted: Wanted, whole: Span, cut: Sequence[datetime], by: tuple[str, ...]
 ) -> tuple[str, list[Any]]:
-    where, given = _where(_OF_A_CALL, wanted, "u.workspace_id", "t.workspace_id")
-    where += ["u.created_at >= %s", "u.created_at < %s"]
-    given += engine.params(whole)
+    where, given = conditions_on_calls(wanted, (whole,), "u.workspace_id", "t.workspace_id")
     if cut:
         unit = engine.hour_of("u.created_at") if source.unit == HOUR else engine.day_of("u.created_at")
         condition, values = engine.among(unit, cut)
@@ -186,23 +187,28 @@ def _from_tail(
 def _from_calls(
     wanted: Wanted, spans: Sequence[Span], by: tuple[str, ...], tags: Sequence[Tag]
 ) -> tuple[str, list[Any]]:
-    where, given = _where(_OF_A_CALL, wanted, "u.workspace_id")
+    where, given = conditions_on_calls(wanted, spans, "u.workspace_id")
     joined: list[Any] = []
-    table, outer = "usage_logs u", (spans[0][0], spans[-1][1])
+    table = "usage_logs u"
     if "tag" in by:
-        pairs, values = _calls_with(tags, wanted, outer)
-        table, joined = f"usage_logs u JOIN ({pairs}) p ON p.id = u.id", values
+        pairs, joined = _calls_with(tags, wanted, (spans[0][0], spans[-1][1]))
+        table = f"({pairs}) p JOIN usage_logs u ON u.workspace_id = %s AND u.id = p.id"
+        joined = [*joined, engine.param(wanted.workspace_id)]
+    return f"SELECT {_of_calls(by)} FROM {table} WHERE {' AND '.join(where)}", [*joined, *given]
+
+
+def conditions_on_calls(wanted: Wanted, spans: Sequence[Span], *workspace: str) -> tuple[list[str], list[Any]]:
+    """SQL: what a call ``u`` must be to be one of ``wanted`` in ``spans``, and its parameters. ``workspace`` are the
+    columns that say whose a row is.
+    """
+    where, given = _where(_OF_A_CALL, wanted, *workspace)
     for group in wanted.tags:
-        pairs, values = _calls_with(group, wanted, outer)
+        pairs, values = _calls_with(group, wanted, (spans[0][0], spans[-1][1]))
         where.append(f"u.id IN (SELECT id FROM ({pairs}) tagged)")
         given += values
-    times = []
-    for start, end in spans:
-        condition, values = "u.created_at >= %s AND u.created_at < %s", engine.params((start, end))
-        times.append(f"({condition})")
-        given += values
-    where.append(f"({' OR '.join(times)})")
-    return f"SELECT {_of_calls(by)} FROM {table} WHERE {' AND '.join(where)}", [*joined, *given]
+    where.append(f"({' OR '.join(['u.created_at >= %s AND u.created_at < %s'] * len(spans))})")
+    given += [engine.param(moment) for span in spans for moment in span]
+    return where, given
 
 
 def _calls_with(tags: Sequence[Tag], wanted: Wanted, span: Span) -> tuple[str, list[Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
@@ -27,7 +28,10 @@ def table_of(asked: Asked, *, only_money: bool = False) -> dict[str, Any]:
     """
     edges = _edges(asked)
     try:
-        answer = query.figures(asked.wanted, edges=edges, by=database_dimensions(asked.group_by), tags=asked.tags)
+        wanted = asked.wanted
+        if "tag" in asked.group_by and len(wanted.tags) == 1:
+            wanted = replace(wanted, tags=())  # the groups see to that
+        answer = query.figures(wanted, edges=edges, by=database_dimensions(asked.group_by), tags=asked.tags)
         whole = query.figures(asked.wanted, edges=edges) if "tag" in asked.group_by else answer
     except query.TooManyFigures:
         raise ValidationError({"granularity": ["So many groups and periods are too much to show at once."]}) from None
@@ -75,7 +79,9 @@ class _Groups:
             folded = self._names.folded(key) if self._names else key
             totals[folded] += figures
             self.by_period[period][folded] += figures
-        ranked = sorted(totals, key=lambda key: (-totals[key].charged_usd, -totals[key].calls, str(key)))
+        ranked = sorted(
+            totals, key=lambda key: (-totals[key].charged_usd, -totals[key].cost_usd, -totals[key].calls, str(key))
+        )
         self._totals = totals
         self._shown, self._rest = ranked[: asked.limit], ranked[asked.limit :]
 

@@ -1,8 +1,18 @@
 from django.urls import re_path
 
+from analytics.api.profiles import ComparisonView, ConversationView, ModelView, UserView, WorkspaceView
+from analytics.api.pulse import LiveView, MetricsView
 from analytics.api.views import CostsView, UsageView
 
+KEY = r"(?P<key>[^/]+)"
 urlpatterns = [
     re_path(r"^analytics/usage/?$", UsageView.as_view(), name="analytics-usage"),
     re_path(r"^analytics/costs/?$", CostsView.as_view(), name="analytics-costs"),
+    re_path(rf"^analytics/users/{KEY}/?$", UserView.as_view(), name="analytics-user"),
+    re_path(rf"^analytics/workspaces/{KEY}/?$", WorkspaceView.as_view(), name="analytics-workspace"),
+    re_path(rf"^analytics/conversations/{KEY}/?$", ConversationView.as_view(), name="analytics-conversation"),
+    re_path(r"^analytics/llms/(?P<key>[^/]+(/[^/]+)?)/?$", ModelView.as_view(), name="analytics-llm"),
+    re_path(r"^analytics/models/compare/?$", ComparisonView.as_view(), name="analytics-compare"),
+    re_path(r"^analytics/metrics/?$", MetricsView.as_view(), name="analytics-metrics"),
+    re_path(r"^analytics/live/?$", LiveView.as_view(), name="analytics-live"),
 ]
