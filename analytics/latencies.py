@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from contextlib import nullcontext
 from datetime import datetime
 from typing import Any
 
@@ -13,9 +12,8 @@ from django.db import connection
 from analytics import engine, latency
 from analytics.measures import TIMED
 from analytics.models import FleetLatencyDay, LatencyDay
-from analytics.query import Wanted, conditions_on_calls
+from analytics.query import Wanted, conditions_on_calls, reading
 from analytics.spans import DAY, Cover, cover
-from synapscale.common.tenancy import fleet_wide
 
 Counts = dict[int, int]
 """Successful calls by the step of their latency."""
@@ -63,7 +61,7 @@ def counts_by_llm(wanted: Wanted, *, start: datetime, end: datetime) -> dict[uui
         + " UNION ALL ".join(part for part, _ in parts)
         + ") x GROUP BY llm_id, step"
     )
-    with nullcontext() if wanted.workspace_id else fleet_wide(), connection.cursor() as cursor:
+    with reading(wanted), connection.cursor() as cursor:
         cursor.execute(sql, [value for _, values in parts for value in values])
         rows = cursor.fetchall()
     found: dict[uuid.UUID, Counts] = defaultdict(dict)

@@ -120,7 +120,8 @@ def of_models(asked: Asked, llms: Iterable[LLM] | None = None) -> list[dict[str,
         for llm in llms:
             models.setdefault((llm.pk,), Figures())
     counts = latencies.counts_by_llm(asked.wanted, start=asked.window.start, end=asked.window.end)
-    opinions = feedback_figures.figures_by(_feedback(asked), "message__llm_id")
+    with query.reading(asked.wanted):
+        opinions = feedback_figures.figures_by(_feedback(asked), "message__llm_id")
     ids = [key[0] for key in models]
     known = {llm.pk: llm for llm in LLM.objects.filter(pk__in=ids)}
     prices = {price.llm_id: price for price in LLMPrice.objects.valid_at(timezone.now()).filter(llm__in=ids)}
@@ -190,7 +191,8 @@ def _feedback(asked: Asked) -> QuerySet[MessageFeedback]:
 
 
 def _opinions(asked: Asked) -> Opinions:
-    return feedback_figures.figures(_feedback(asked))
+    with query.reading(asked.wanted):
+        return feedback_figures.figures(_feedback(asked))
 
 
 def _grouped(asked: Asked, by: tuple[str, ...]) -> Grouped:

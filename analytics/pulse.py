@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -16,7 +15,6 @@ from analytics.query import Wanted
 from billing.models import Hold
 from conversations.models import Message
 from synapscale.common.money import ZERO, usd_text
-from synapscale.common.tenancy import fleet_wide
 
 MINUTES = 5
 TOP_MODELS = 5
@@ -35,7 +33,7 @@ def metrics_of(wanted: Wanted, *, minutes: int = MINUTES) -> dict[str, Any]:
     made = shown(total)
     ranked = sorted(groups, key=lambda key: (-groups[key].calls, str(key)))[:TOP_MODELS]
     names = Names(("llm",), ranked, workspace_id=None)
-    with nullcontext() if wanted.workspace_id else fleet_wide():
+    with query.reading(wanted):
         in_flight = _of(Message.objects.filter(role=Message.Role.ASSISTANT, status__in=_UNDER_WAY), wanted).count()
         held = _of(Hold.objects.filter(state=Hold.State.HELD), wanted).aggregate(
             number=Count("pk"), amount=Sum("amount")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -134,7 +134,7 @@ def figures(wanted: Wanted, *, edges: Sequence[datetime], by: tuple[str, ...] = 
         + f") x) x GROUP BY {columns} LIMIT {MAX_ROWS + 1}"
     )
     given = ([] if one_period else [engine.edges(edges)]) + [value for _, values in parts for value in values]
-    with nullcontext() if wanted.workspace_id else fleet_wide(), connection.cursor() as cursor:
+    with reading(wanted), connection.cursor() as cursor:
         cursor.execute(sql, given)
         rows = cursor.fetchall()
     if len(rows) > MAX_ROWS:
@@ -144,6 +144,11 @@ def figures(wanted: Wanted, *, edges: Sequence[datetime], by: tuple[str, ...] = 
         key = tuple(_read(name, value) for name, value in zip(by, rest, strict=False))
         found.figures[number - 1, key] = Figures.of(rest[len(by) :])
     return found
+
+
+def reading(wanted: Wanted) -> AbstractContextManager[None]:
+    """Around what reads the rows of ``wanted``: without a workspace it is operators' code."""
+    return nullcontext() if wanted.workspace_id is not None else fleet_wide()
 
 
 def _source(wanted: Wanted, edges: Sequence[datetime], asked: set[str]) -> tuple[Source | None, Cover]:

@@ -82,7 +82,7 @@ def _people_and_models() -> Made:
     agents: list[Agent] = []
     for rank, space in enumerate(spaces):
         count = max(2, 300 // (rank + 1))
-        team = [User(email=f"u{n}@{space.slug}.example.org", password="!")  # noqa: S106 for n in range(count)]
+        team = [User(email=f"u{n}@{space.slug}.example.org") for n in range(count)]
         users += team
         members += [
             Membership(workspace=space, user=one, role="member" if n else "owner") for n, one in enumerate(team)
