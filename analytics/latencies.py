@@ -13,7 +13,7 @@ from analytics import engine, latency
 from analytics.measures import TIMED
 from analytics.models import FleetLatencyDay, LatencyDay
 from analytics.query import Wanted, conditions_on_calls, reading
-from analytics.spans import DAY, Cover, cover
+from analytics.spans import DAY, cover, loose
 
 Counts = dict[int, int]
 """Successful calls by the step of their latency."""
@@ -23,7 +23,7 @@ _KEPT = {"llm"}
 def counts_by_llm(wanted: Wanted, *, start: datetime, end: datetime) -> dict[uuid.UUID, Counts]:
     """The counts of the calls of ``wanted`` from ``start`` on, before ``end``. One query."""
     kept = {name for name, _ in wanted.conditions()} <= _KEPT and not wanted.tags
-    covered = cover([start, end], DAY) if kept else Cover(None, (), ((start, end),))
+    covered = cover([start, end], DAY) if kept else loose([start, end])
     parts: list[tuple[str, list[Any]]] = []
     step = engine.number_among("u.latency_ms", "integer")
     edges = engine.edges(latency.EDGES)

@@ -36,15 +36,20 @@ def ceil(moment: datetime, unit: timedelta) -> datetime:
     return moment + (_EPOCH - moment) % unit
 
 
+def loose(edges: Sequence[datetime]) -> Cover:
+    """Sums serve for nothing of it."""
+    return Cover(None, (), ((edges[0], edges[-1]),))
+
+
 def cover(edges: Sequence[datetime], unit: timedelta) -> Cover:
     """How sums of ``unit`` serve the periods between ``edges``. Not at all where most units are cut."""
     start, end = edges[0], edges[-1]
     whole = ceil(start, unit), floor(end, unit)
     if whole[0] >= whole[1]:
-        return Cover(None, (), ((start, end),))
+        return loose(edges)
     inner = {floor(edge, unit) for edge in edges[1:-1] if edge != floor(edge, unit)}
     cut = tuple(sorted(one for one in inner if whole[0] <= one < whole[1]))
     if len(cut) * 2 > (whole[1] - whole[0]) / unit:
-        return Cover(None, (), ((start, end),))
+        return loose(edges)
     spans = [(start, whole[0]), *((one, one + unit) for one in cut), (whole[1], end)]
     return Cover(whole, cut, tuple(span for span in spans if span[0] < span[1]))

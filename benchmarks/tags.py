@@ -3,86 +3,23 @@
 from __future__ import annotations
 
 import base64
-import os
-import statistics
 import sys
-import tempfile
-import time
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
+
+from benchmarks.harness import Case, print_table, round_trip, scratch_database, set_up
 
 TAGS = 100_000
 LINKS = 100_000
 CONVERSATIONS = 20_000
 TOPICS = 1_000
-RUNS = 15
 LIMIT_MS = 200.0
 MERGES = {1_000: 5, 10_000: 3}
 """How many links a tag has that is merged, and how many such tags there are: each merge uses one up."""
 
 if TYPE_CHECKING:
     from workspaces.models import Workspace
-
-
-@dataclass
-class Case:
-    """Something that is measured: ``call`` does it once and gives the response, if it is a request."""
-
-    name: str
-    call: Callable[[], Any]
-    runs: int = RUNS
-    status: int = 200
-    times: list[float] = field(default_factory=list)
-
-    @property
-    def median(self) -> float:
-        return statistics.median(self.times)
-
-    def measure(self) -> None:
-        """Run it, and note the milliseconds of each run after a first one that warms caches."""
-        for run in range(self.runs):
-            start = time.perf_counter()
-            response = self.call()
-            elapsed = (time.perf_counter() - start) * 1000
-            if response is not None and response.status_code != self.status:
-                raise SystemExit(f"{self.name}: {response.status_code} {response.content!r}")
-            if run or self.runs == 1:
-                self.times.append(elapsed)
-
-
-def set_up() -> None:
-    """Settings of its own, whatever the environment says, but for where the database is."""
-    if not os.environ.get("DATABASE_URL", "").startswith("postgres"):
-        raise SystemExit("Set DATABASE_URL to a database on a PostgreSQL server: see benchmarks/README.md.")
-    os.environ["DJANGO_SETTINGS_MODULE"] = "synapscale.settings"
-    os.environ["SECRET_KEY"] = "only for benchmarks, of no value whatever, and long enough for the checks"
-    os.environ["MASTER_KEYS"] = "bench:only-for-benchmarks-of-no-value-whatever-and-long-enough"
-    os.environ["HTTPS"], os.environ["DEBUG"] = "0", "0"
-    os.environ["SYNAPSCALE_VAR_DIR"] = tempfile.mkdtemp(prefix="synapscale-bench-")
-    import django
-
-    django.setup()
-    from django.conf import settings
-
-    settings.ALLOWED_HOSTS = ["testserver"]
-
-
-@contextmanager
-def scratch_database() -> Iterator[None]:
-    """A database with a name that nobody else has, migrated, and dropped at the end."""
-    from django.db import connection
-
-    name = connection.settings_dict["NAME"]
-    connection.settings_dict["TEST"]["NAME"] = f"synapscale_bench_{uuid.uuid4().hex}"
-    connection.creation.create_test_db(verbosity=0, autoclobber=False, serialize=False)
-    try:
-        yield
-    finally:
-        connection.creation.destroy_test_db(name, verbosity=0)
 
 
 # --- Rows -----------------------------------------------------------------------------------------------------------
@@ -136,7 +73,6 @@ def fill() -> tuple[Workspace, str]:
 
 
 def cases(workspace: Workspace, token: str) -> list[Case]:
-    from django.db import connection
     from django.test import Client
 
     from conversations.models import Conversation
@@ -148,11 +84,6 @@ def cases(workspace: Workspace, token: str) -> list[Case]:
     def get(path: str, **query: str) -> Callable[[], Any]:
         address = f"/api/v1/{path}?{urlencode(query)}"
         return lambda: client.get(address, headers=headers)
-
-    def round_trip() -> None:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-            cursor.fetchone()
 
     def merge(size: int) -> Callable[[], Any]:
         left = iter(range(MERGES[size]))
@@ -203,20 +134,11 @@ def cases(workspace: Workspace, token: str) -> list[Case]:
 def main() -> int:
     """The table; 1 when something takes longer than it may."""
     set_up()
-    slow = []
     with scratch_database():
         measured = cases(*fill())
         for case in measured:
             case.measure()
-        trip, fetch = measured[0].median, measured[1].median
-        print("\n| case | median ms | max ms | × SELECT 1 | × one by key |\n|---|---:|---:|---:|---:|")
-        for case in measured:
-            is_slow = case.median > LIMIT_MS
-            slow += [case.name] * is_slow
-            print(
-                f"| {case.name} | {case.median:.2f}{' (!)' * is_slow} | {max(case.times):.2f} "
-                f"| {case.median / trip:.0f} | {case.median / fetch:.1f} |"
-            )
+        slow = print_table(measured, limit_ms=LIMIT_MS)
     for name in slow:
         print(f"more than {LIMIT_MS:.0f} ms: {name}")
     return 1 if slow else 0
