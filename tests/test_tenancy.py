@@ -47,6 +47,8 @@ def test_every_table_is_of_exactly_one_kind() -> None:
 def test_the_tenants_tables_are_these() -> None:
     assert data_tables() == {
         "agents",
+        "alert_deliveries",
+        "alerts",
         "billing_events",
         "conversation_llms",
         "conversations",
