@@ -296,6 +296,12 @@ DEFAULT_FROM_EMAIL = env("DEFAULT_FROM_EMAIL", "synapscale@localhost")
 # The server tells workspaces of negative feedback every so many seconds; 0 leaves it to `manage.py send_feedback_alerts`.
 FEEDBACK_ALERT_SECONDS = env_int("FEEDBACK_ALERT_SECONDS", 60)
 
+# --- Alerts ---------------------------------------------------------------------------------------------------------
+# The server looks at the alert rules, and sends what is due, every so many seconds; 0 leaves it to `manage.py check_alerts`.
+ALERT_SECONDS = env_int("ALERT_SECONDS", 60)
+# Operators who are told by mail of what their own rules find, separated by commas.
+ALERT_EMAILS = env_list("ALERT_EMAILS")
+
 # --- The rest -------------------------------------------------------------------------------------------------------
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
