@@ -243,6 +243,11 @@ SPECTACULAR_SETTINGS = {
         "VariableCategoryEnum": "workspaces.models.UserVariable.Category",
         "TagOriginEnum": "tagging.models.TagLink.Origin",
         "TagStateEnum": "tagging.models.TagLink.State",
+        "AlertScopeEnum": "analytics.models.AlertRule.Scope",
+        "AlertStateEnum": "analytics.models.Alert.State",
+        "AlertSeverityEnum": "analytics.models.Severity",
+        "AlertSubjectEnum": "analytics.models.Subject",
+        "AlertOwnerEnum": ["workspace", "operators"],
     },
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = env_int("MAX_REQUEST_BYTES", 25 * 1024 * 1024)

@@ -1,9 +1,17 @@
 from django.urls import re_path
 
+from analytics.api.alert_rules import AlertRuleViewSet
+from analytics.api.alerts import AlertViewSet
 from analytics.api.profiles import ComparisonView, ConversationView, ModelView, UserView, WorkspaceView
 from analytics.api.pulse import LiveView, MetricsView
 from analytics.api.views import CostsView, UsageView
+from analytics.api.webhooks import WebhookTestView, WebhookViewSet
+from synapscale.common.views import OptionalSlashRouter
 
+router = OptionalSlashRouter()
+router.register("analytics/alerts", AlertViewSet, basename="alert")
+router.register("analytics/alert-rules", AlertRuleViewSet, basename="alert-rule")
+router.register("analytics/webhooks", WebhookViewSet, basename="webhook")
 KEY = r"(?P<key>[^/]+)"
 urlpatterns = [
     re_path(r"^analytics/usage/?$", UsageView.as_view(), name="analytics-usage"),
@@ -15,4 +23,6 @@ urlpatterns = [
     re_path(r"^analytics/models/compare/?$", ComparisonView.as_view(), name="analytics-compare"),
     re_path(r"^analytics/metrics/?$", MetricsView.as_view(), name="analytics-metrics"),
     re_path(r"^analytics/live/?$", LiveView.as_view(), name="analytics-live"),
+    re_path(r"^analytics/webhooks/(?P<id>[0-9a-f-]{36})/test/?$", WebhookTestView.as_view(), name="webhook-test"),
+    *router.urls,
 ]
