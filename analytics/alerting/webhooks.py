@@ -19,7 +19,7 @@ from typing import Any
 from django.views.decorators.debug import sensitive_variables
 
 from analytics.models import WebhookEndpoint
-from analytics.models.delivery import SECRET_PREFIX
+from analytics.models_delivery import SECRET_PREFIX
 from llm import hosts
 from workspaces.crypto import CannotDecrypt
 

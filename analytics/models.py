@@ -183,3 +183,28 @@ class RollupState(models.Model):
 
     def __str__(self) -> str:
         return f"Sums as of {self.rolled_up_at}"
+
+
+# Tables of this app, in files of their own.
+from analytics.models_alerts import Alert, AlertRule, Severity, Subject  # noqa: E402
+from analytics.models_delivery import AlertDelivery, AlertEvent, WebhookEndpoint  # noqa: E402
+
+__all__ = [
+    "Alert",
+    "AlertDelivery",
+    "AlertEvent",
+    "AlertRule",
+    "FleetHour",
+    "FleetLatencyDay",
+    "FleetModel",
+    "LatencyDay",
+    "RollupState",
+    "Severity",
+    "Subject",
+    "Sums",
+    "UsageDay",
+    "UsageHour",
+    "UsageTail",
+    "UserDay",
+    "WebhookEndpoint",
+]

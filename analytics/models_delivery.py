@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Q
 from django.views.decorators.debug import sensitive_variables
 
-from analytics.models.alerts import Alert
+from analytics.models_alerts import Alert
 from synapscale.common.models import BaseModel, TenantFK, TenantModel
 from workspaces import crypto
 from workspaces.models import User, Workspace
