@@ -17,6 +17,7 @@ from django.utils import timezone
 from analytics import engine, latency
 from analytics.measures import OF_A_CALL, TIMED
 from analytics.models import (
+    AgentDay,
     FleetHour,
     FleetLatencyDay,
     LatencyDay,
@@ -56,8 +57,9 @@ class Rollup:
 
 
 ROLLUPS = (
-    Rollup(UsageHour, ("workspace_id", "hour", "llm_id", "agent_key", "key_source", "status")),
+    Rollup(UsageHour, ("workspace_id", "hour", "llm_id", "key_source", "status")),
     Rollup(UserDay, ("workspace_id", "day", "user_id", "key_source", "status")),
+    Rollup(AgentDay, ("workspace_id", "day", "agent_key", "key_source", "status")),
     Rollup(UsageDay, ("workspace_id", "day", "llm_id", "key_source", "status")),
     Rollup(LatencyDay, ("workspace_id", "day", "llm_id", STEP)),
     Rollup(FleetHour, ("hour", "llm_id", "key_source", "status")),

@@ -42,7 +42,7 @@ class Call:
         """What this call alone comes to."""
         fresh, cached, minutes, hour, output, reasoning = self.tokens
         is_timed = self.status == "success" and self.latency_ms is not None
-        return Figures(
+        return Figures.named(
             calls=1,
             messages=int(self.attempt == 1),
             input_tokens=fresh + cached + minutes + hour,
