@@ -26,15 +26,25 @@ _RETRYABLE_STATES = {"40P01", "55P03", "40001"}
 _ATTEMPTS = 5
 
 
+_BACKGROUND_THREADS = 2
+"""More would only take connections from the requests."""
+
+
 @cache
 def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=settings.DATABASE_THREADS, thread_name_prefix="db")
 
 
+@cache
+def _background_threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=_BACKGROUND_THREADS, thread_name_prefix="background")
+
+
 def shut_down() -> None:
     """Let the database threads end, and their connections with them."""
-    _threads().shutdown(wait=True)
-    _threads.cache_clear()
+    for threads in (_threads, _background_threads):
+        threads().shutdown(wait=True)
+        threads.cache_clear()
 
 
 async def in_db(job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -43,6 +53,17 @@ async def in_db(job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     The job runs to its end even when the awaiting task is cancelled, also one that still waits for a thread: it is done
     as a whole, whoever asked for it.
     """
+    return await _on(_threads(), job, *args, **kwargs)
+
+
+async def in_background(job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """The same for work that may take minutes and that nobody waits for: on threads of its own, so that no message waits
+    behind it.
+    """
+    return await _on(_background_threads(), job, *args, **kwargs)
+
+
+async def _on(threads: ThreadPoolExecutor, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     context = contextvars.copy_context()
 
     def run() -> T:
@@ -54,7 +75,7 @@ async def in_db(job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
             else:
                 connection.close_if_unusable_or_obsolete()
 
-    work = asyncio.get_running_loop().run_in_executor(_threads(), context.run, run)
+    work = asyncio.get_running_loop().run_in_executor(threads, context.run, run)
     work.add_done_callback(lambda done: done.exception())  # looked at, should nobody wait for it any more
     return await asyncio.shield(work)
 
