@@ -111,9 +111,10 @@ INSTALLED_APPS = [
     "conversations",
     "analytics",
 ]
-# API requests pass only the first three and the last: see common.middleware.
+# API requests pass only the first four and the last: see common.middleware.
 MIDDLEWARE = [
     "synapscale.common.middleware.RequestIDMiddleware",
+    "synapscale.common.observing.ObservingMiddleware",
     "synapscale.common.middleware.HostMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "synapscale.common.middleware.SessionMiddleware",
@@ -295,6 +296,10 @@ EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env("DEFAULT_FROM_EMAIL", "synapscale@localhost")
 # The server tells workspaces of negative feedback every so many seconds; 0 leaves it to `manage.py send_feedback_alerts`.
 FEEDBACK_ALERT_SECONDS = env_int("FEEDBACK_ALERT_SECONDS", 60)
+
+# --- Observing ------------------------------------------------------------------------------------------------------
+# The bearer token that /metrics asks for; without one it answers only to this machine.
+METRICS_TOKEN = env("METRICS_TOKEN")
 
 # --- The rest -------------------------------------------------------------------------------------------------------
 LANGUAGE_CODE = "en"
