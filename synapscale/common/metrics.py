@@ -104,10 +104,9 @@ def template(route: str) -> str:
 
 
 def answered(*, route: str, method: str, status: int, seconds: float) -> None:
-    """A request was answered."""
-    name, method = template(route), bounded(method, METHODS)
-    HTTP_REQUESTS.labels(name, method, f"{status // 100}xx").inc()
-    HTTP_SECONDS.labels(name, method).observe(seconds)
+    """A request was answered. ``route`` is a ``template``, ``method`` one of METHODS or ``other``."""
+    HTTP_REQUESTS.labels(route, method, f"{status // 100}xx").inc()
+    HTTP_SECONDS.labels(route, method).observe(seconds)
 
 
 def metered(

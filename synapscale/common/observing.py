@@ -1,4 +1,4 @@
-"""The middleware that measures requests."""
+"""The middleware that measures and traces requests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
 
-from synapscale.common import metrics
+from synapscale.common import metrics, tracing
+from synapscale.common.middleware import PROBE_PATHS
 
 
 @sync_and_async_middleware
@@ -19,17 +20,17 @@ def ObservingMiddleware(get_response: Callable[[HttpRequest], Any]) -> Callable[
     if iscoroutinefunction(get_response):
 
         async def amiddleware(request: HttpRequest) -> HttpResponseBase:
-            started = time.perf_counter()
+            observed = _Observed(request)
             response: HttpResponseBase = await get_response(request)
-            _note(request, response, started)
+            observed.end(response)
             return response
 
         return amiddleware
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
-        started = time.perf_counter()
+        observed = _Observed(request)
         response: HttpResponseBase = get_response(request)
-        _note(request, response, started)
+        observed.end(response)
         return response
 
     return middleware
@@ -41,10 +42,21 @@ def route_of(request: HttpRequest) -> str:
     return match.route if match else ""
 
 
-def _note(request: HttpRequest, response: HttpResponseBase, started: float) -> None:
-    metrics.answered(
-        route=route_of(request),
-        method=request.method or "",
-        status=response.status_code,
-        seconds=time.perf_counter() - started,
-    )
+class _Observed:
+    """One request, from when it came until its response begins. Probes are counted, but not traced."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        self._request = request
+        self._started = time.perf_counter()
+        self._method = metrics.bounded(request.method or "", metrics.METHODS)
+        self._span, self._token = tracing.OFF, None
+        if request.path not in PROBE_PATHS:
+            self._span, self._token = tracing.start_request(
+                request.headers, method=self._method, request_id=getattr(request, "request_id", "")
+            )
+
+    def end(self, response: HttpResponseBase) -> None:
+        route, status = metrics.template(route_of(self._request)), response.status_code
+        seconds = time.perf_counter() - self._started
+        metrics.answered(route=route, method=self._method, status=status, seconds=seconds)
+        tracing.end_request(self._span, self._token, method=self._method, route=route, status=status)
