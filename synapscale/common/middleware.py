@@ -42,6 +42,7 @@ def RequestIDMiddleware(get_response: Callable[[HttpRequest], Any]) -> Callable[
         async def amiddleware(request: HttpRequest) -> HttpResponseBase:
             request.request_id = _request_id(request)  # type: ignore[attr-defined]
             logs.request_id.set(request.request_id)  # type: ignore[attr-defined]
+            logs.begin_request()
             response = await get_response(request)
             response["X-Request-ID"] = request.request_id  # type: ignore[attr-defined]
             return response
@@ -51,6 +52,7 @@ def RequestIDMiddleware(get_response: Callable[[HttpRequest], Any]) -> Callable[
     def middleware(request: HttpRequest) -> HttpResponseBase:
         request.request_id = _request_id(request)  # type: ignore[attr-defined]
         token = logs.request_id.set(request.request_id)  # type: ignore[attr-defined]
+        logs.begin_request()
         try:
             response = get_response(request)
         finally:
