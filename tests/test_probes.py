@@ -103,7 +103,15 @@ def test_with_a_master_key_that_is_gone_or_wrong(transactional_db: None, alice: 
     said = "A stored secret needs a master key that is not configured."
     assert (status, checks["keys"]) == (503, ("failed", said))
     settings.MASTER_KEYS = ["test:another-one-of-no-value-and-long-enough-too"]
-    assert ready()[1]["keys"] == ("failed", "A stored secret can't be decrypted.")
+    assert ready()[1]["keys"] == ("failed", "Stored secrets can't be decrypted.")
+
+
+def test_a_single_spoilt_secret_is_no_reason_to_serve_nobody(transactional_db: None, alice: Person) -> None:
+    variables.create(owner=alice.user, category="secret", name="A", value="x")
+    spoilt = variables.create(owner=alice.user, category="secret", name="B", value="y")
+    spoilt.ciphertext = b"x" * 40
+    spoilt.save()
+    assert ready()[0] == 200
 
 
 def test_with_holds_that_nobody_sweeps(transactional_db: None, alice: Person, house: Any, llm: Any) -> None:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.core.management import call_command
 
 from synapscale.common import periodic
+from synapscale.common.models import PeriodicJob
+from tests.conftest import wait_for
+from tests.faults.conftest import ServerProcess, start
+
+__all__ = ["start"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -58,3 +64,12 @@ def test_it_shows_how_each_job_stands() -> None:
     stands = tick("--list")[1]
     assert stands.startswith("autotag: let rules look at new answers; every 600 s; last success 20")
     assert stands.endswith("Z; 1 runs, 0 failed")
+
+
+def test_a_server_ticks_by_itself(start: Callable[..., ServerProcess]) -> None:
+    start(SWEEP_SECONDS=1, AUTOTAG_SECONDS=1, FEEDBACK_ALERT_SECONDS=0)
+    wait_for(
+        lambda: set(PeriodicJob.objects.filter(runs__gte=2).values_list("name", flat=True)) == {"sweep", "autotag"},
+        "the server to run its jobs twice",
+    )
+    assert not PeriodicJob.objects.filter(name="feedback_alerts").exists()
