@@ -71,6 +71,7 @@ ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env_list("CSRF_TRUSTED_ORIGINS")
 HTTPS = env_bool("HTTPS", bool(DATABASE_URL))
 SECURE_SSL_REDIRECT = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]  # probes come by plain HTTP, and take a redirect for success
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
@@ -110,9 +111,10 @@ INSTALLED_APPS = [
     "conversations",
     "analytics",
 ]
-# API requests pass only the first three and the last: see common.middleware.
+# API requests pass only the first four and the last: see common.middleware.
 MIDDLEWARE = [
     "synapscale.common.middleware.RequestIDMiddleware",
+    "synapscale.common.observing.ObservingMiddleware",
     "synapscale.common.middleware.HostMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "synapscale.common.middleware.SessionMiddleware",
@@ -298,17 +300,27 @@ DEFAULT_FROM_EMAIL = env("DEFAULT_FROM_EMAIL", "synapscale@localhost")
 # The server tells workspaces of negative feedback every so many seconds; 0 leaves it to `manage.py send_feedback_alerts`.
 FEEDBACK_ALERT_SECONDS = env_int("FEEDBACK_ALERT_SECONDS", 60)
 
+# --- Observing ------------------------------------------------------------------------------------------------------
+# The bearer token that /metrics asks for; without one it answers only to this machine.
+METRICS_TOKEN = env("METRICS_TOKEN")
+
 # --- The rest -------------------------------------------------------------------------------------------------------
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "/static/"
 STATIC_ROOT = VAR_DIR / "static"  # `manage.py setup` collects into it, the ASGI application serves it
-LOGGING = {
+LOG_FORMAT = env("LOG_FORMAT", "line")
+if LOG_FORMAT not in {"line", "json"}:
+    raise ImproperlyConfigured("LOG_FORMAT is “line” or “json”.")
+LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"()": "synapscale.common.logs.LineFormatter"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {
+        "line": {"()": "synapscale.common.logs.LineFormatter"},
+        "json": {"()": "synapscale.common.logs.JSONFormatter"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["console"], "level": env("LOG_LEVEL", "INFO")},
     "loggers": {
         # These print request bodies and headers at DEBUG: prompts and keys never reach a log.
@@ -316,3 +328,12 @@ LOGGING = {
         for name in ("httpx", "httpx2", "httpcore", "httpcore2", "openai", "anthropic", "google_genai", "urllib3")
     },
 }
+if LOG_FORMAT == "json":
+    # The server's own lines as objects too; and no access log, whose addresses may hold what somebody looks for.
+    LOGGING["loggers"] |= {
+        "uvicorn": {"handlers": [], "propagate": True},
+        "uvicorn.error": {"handlers": [], "propagate": True},
+        "uvicorn.access": {"handlers": [], "propagate": True, "level": "WARNING"},
+        "django": {"handlers": [], "propagate": True},
+        "django.server": {"handlers": [], "propagate": True},
+    }
