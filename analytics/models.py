@@ -187,6 +187,25 @@ class FleetLatencyDay(FleetModel):
         return f"{self.calls} calls in step {self.step}"
 
 
+class HealthState(models.Model):
+    """The status of a part of the system, and since when it has it."""
+
+    class Status(models.TextChoices):
+        OK = "ok", "OK"
+        DEGRADED = "degraded", "Degraded"
+        DOWN = "down", "Down"
+
+    name = models.CharField(max_length=40, primary_key=True)
+    status = models.CharField(max_length=10, choices=Status)
+    since = models.DateTimeField()
+
+    class Meta:
+        db_table = "health_states"
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.status} since {self.since}"
+
+
 class RollupState(models.Model):
     """One row: how far the sums are, and the lock of whoever brings them up to date."""
 

@@ -1,7 +1,7 @@
 """Keeps the sums: adds the tail to them, a batch at a time, and makes them again from the calls.
 
 A watermark in time would lose calls: a transaction that commits late, or a server whose clock is slow, brings a call from
-before it. The tail says of every single call whether the sums have it (docs/adr/0010). A batch is one transaction that
+before it. The tail says of every single call whether the sums have it (docs/adr/0011). A batch is one transaction that
 adds calls and takes them out of the tail, so it may be cut off, repeated or run twice at once.
 """
 

@@ -241,6 +241,7 @@ SPECTACULAR_SETTINGS = {
         "WorkspaceKindEnum": "workspaces.models.Workspace.Kind",
         "ConversationKindEnum": "conversations.models.Conversation.Kind",
         "FeedbackCategoryEnum": "conversations.models.MessageFeedback.Category",
+        "HealthStatusEnum": "analytics.models.HealthState.Status",
         "FiguresOfEnum": ["user", "workspace", "fleet"],
         "ScopeEnum": "workspaces.models.Scope",
         "KeyOwnerEnum": ["user", "workspace"],
@@ -286,6 +287,10 @@ SWEEP_SECONDS = env_int("SWEEP_SECONDS", 5)
 AUTOTAG_SECONDS = env_int("AUTOTAG_SECONDS", 5)
 # “provider/name” of the model that is asked for topics, where a workspace has switched that rule on; empty: none.
 AUTOTAG_LLM = env("AUTOTAG_LLM")
+
+# --- Figures --------------------------------------------------------------------------------------------------------
+# The server adds new calls to the sums every so many seconds; 0 leaves it to `manage.py tick` in cron. Figures are exact either way.
+ROLLUP_SECONDS = env_int("ROLLUP_SECONDS", 10)
 
 # --- Mail -----------------------------------------------------------------------------------------------------------
 # Without a host, mails are written to the standard output.

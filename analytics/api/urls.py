@@ -1,7 +1,7 @@
 from django.urls import re_path
 
 from analytics.api.profiles import ComparisonView, ConversationView, ModelView, UserView, WorkspaceView
-from analytics.api.pulse import LiveView, MetricsView
+from analytics.api.pulse import HealthView, LiveView, MetricsView
 from analytics.api.views import CostsView, UsageView
 
 KEY = r"(?P<key>[^/]+)"
@@ -13,6 +13,7 @@ urlpatterns = [
     re_path(rf"^analytics/conversations/{KEY}/?$", ConversationView.as_view(), name="analytics-conversation"),
     re_path(r"^analytics/llms/(?P<key>[^/]+(/[^/]+)?)/?$", ModelView.as_view(), name="analytics-llm"),
     re_path(r"^analytics/models/compare/?$", ComparisonView.as_view(), name="analytics-compare"),
+    re_path(r"^analytics/health/?$", HealthView.as_view(), name="analytics-health"),
     re_path(r"^analytics/metrics/?$", MetricsView.as_view(), name="analytics-metrics"),
     re_path(r"^analytics/live/?$", LiveView.as_view(), name="analytics-live"),
 ]

@@ -42,6 +42,7 @@ LOCAL = frozenset(
         # Sums over all tenants, for operators.
         "fleet_hours",
         "fleet_latency_days",
+        "health_states",
         "rollup_state",
         "periodic_jobs",
         # Who may do what in the back office.
