@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
+from operator import add
 from typing import Any, Self
 
-from synapscale.common.money import ZERO, UsdField, usd_text
+from synapscale.common.money import UsdField, usd_text
 
 TIMED = "(u.status = 'success' AND u.latency_ms IS NOT NULL)"
 """Latency is that of answers that came whole: how long a failure took says nothing about a model's speed."""
@@ -40,61 +41,105 @@ BY_STATUS = {
 }
 BY_KEY = {"own_key_calls": ("user",)}
 _MONEY = frozenset({"charged_usd", "cost_usd"})
+_NAMES = (*OF_A_CALL, *BY_STATUS, *BY_KEY)
+_NOTHING = (0,) * len(_NAMES)
 
 
 def sums_sql(row: str = "x") -> str:
     """SQL: all that ``Figures`` is made of, over rows that have the stored sums, a status and a key source."""
+    whole = (
+        "CAST({} AS bigint)"  # SUM of BIGINT is NUMERIC, which is slower to read; only money may need that much room
+    )
 
     def part(column: str, values: Iterable[str]) -> str:
         listed = ", ".join(f"'{value}'" for value in values)
-        return f"SUM(CASE WHEN {row}.{column} IN ({listed}) THEN {row}.calls ELSE 0 END)"
+        return whole.format(f"SUM(CASE WHEN {row}.{column} IN ({listed}) THEN {row}.calls ELSE 0 END)")
 
     return ", ".join(
         [
-            *(f"SUM({row}.{name})" for name in OF_A_CALL),
+            *(f"SUM({row}.{name})" if name in _MONEY else whole.format(f"SUM({row}.{name})") for name in OF_A_CALL),
             *(part("status", values) for values in BY_STATUS.values()),
             *(part("key_source", values) for values in BY_KEY.values()),
         ]
     )
 
 
-@dataclass(slots=True)
-class Figures:
-    """Sums over calls, and what is made of them. Money in USD, times in ms; a ratio of nothing is None."""
+class _Count:
+    """One of the numbers of ``Figures``, by its name."""
 
-    calls: int = 0
-    messages: int = 0
-    input_tokens: int = 0
-    cached_input_tokens: int = 0
-    cache_write_tokens: int = 0
-    output_tokens: int = 0
-    reasoning_tokens: int = 0
-    total_tokens: int = 0
-    charged_usd: Decimal = ZERO
-    cost_usd: Decimal = ZERO
-    timed_calls: int = 0
-    latency_ms: int = 0
-    timed_output_tokens: int = 0
-    first_token_calls: int = 0
-    first_token_ms: int = 0
-    failed: int = 0
-    interrupted: int = 0
-    own_key_calls: int = 0
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.place = _NAMES.index(name)
+
+    def __get__(self, figures: Figures, owner: type | None = None) -> int:
+        return figures.numbers[self.place]
+
+
+class _Usd(_Count):
+    def __get__(self, figures: Figures, owner: type | None = None) -> Decimal:  # type: ignore[override]
+        return UsdField().from_scaled(figures.numbers[self.place])
+
+
+class Figures:
+    """Sums over calls. Money in USD, times in ms.
+
+    A tuple of whole numbers underneath, money in pico-dollars: there are tens of thousands of these to be added up.
+    """
+
+    __slots__ = ("numbers",)
+
+    calls = _Count()
+    messages = _Count()
+    input_tokens = _Count()
+    cached_input_tokens = _Count()
+    cache_write_tokens = _Count()
+    output_tokens = _Count()
+    reasoning_tokens = _Count()
+    total_tokens = _Count()
+    charged_usd = _Usd()
+    cost_usd = _Usd()
+    timed_calls = _Count()
+    latency_ms = _Count()
+    timed_output_tokens = _Count()
+    first_token_calls = _Count()
+    first_token_ms = _Count()
+    failed = _Count()
+    interrupted = _Count()
+    own_key_calls = _Count()
+
+    def __init__(self, numbers: tuple[int, ...] = _NOTHING) -> None:
+        self.numbers = numbers
 
     @classmethod
-    def of(cls, numbers: Iterable[Any]) -> Self:
-        """From a row of ``sums_sql``. PostgreSQL's SUM of BIGINT is NUMERIC: all of them are whole numbers."""
-        money = UsdField()
-        found = cls()
-        for one, number in zip(fields(cls), numbers, strict=True):
-            whole = int(number or 0)
-            setattr(found, one.name, money.from_scaled(whole) if one.name in _MONEY else whole)
-        return found
+    def of(cls, row: Iterable[Any]) -> Self:
+        """From a row of ``sums_sql``; nothing at all sums up to None."""
+        return cls(tuple(int(number or 0) for number in row))
 
-    def __iadd__(self, other: Figures) -> Self:
-        for one in fields(self):
-            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
-        return self
+    @classmethod
+    def named(cls, **values: int | Decimal) -> Self:
+        """With these values, money in USD; what is not named is 0."""
+        unknown = set(values) - set(_NAMES)
+        if unknown:
+            raise TypeError(f"No such sums: {unknown}")
+        money = UsdField()
+        return cls(
+            tuple(
+                money.to_scaled(Decimal(values.get(name, 0))) if name in _MONEY else int(values.get(name, 0))
+                for name in _NAMES
+            )
+        )
+
+    def __add__(self, other: Figures) -> Figures:
+        return Figures(tuple(map(add, self.numbers, other.numbers)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Figures) and self.numbers == other.numbers
+
+    def __hash__(self) -> int:
+        return hash(self.numbers)
+
+    def __repr__(self) -> str:
+        said = (f"{name}={number}" for name, number in zip(_NAMES, self.numbers, strict=True) if number)
+        return f"Figures({', '.join(said)})"
 
     @property
     def successful(self) -> int:
@@ -233,7 +278,9 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def shown(figures: Figures, *, only_money: bool = False) -> dict[str, Any]:
+def shown(figures: Figures, names: Iterable[str] = METRICS) -> dict[str, Any]:
     """The metrics of ``figures`` by name, as JSON."""
-    wanted = {"calls"} if only_money else set(METRICS)
-    return {name: metric.of(figures) for name, metric in METRICS.items() if name in wanted or metric.is_money}
+    return {name: METRICS[name].of(figures) for name in names}
+
+
+MONEY_METRICS = ("calls", *(name for name, metric in METRICS.items() if metric.is_money))

@@ -58,11 +58,10 @@ class Sums(models.Model):
 
 
 class UsageHour(TenantModel, Sums):
-    """An hour (UTC) of a workspace by model, agent, key and status."""
+    """An hour (UTC) of a workspace by model, key and status."""
 
     hour = models.DateTimeField()
     llm = models.ForeignKey(LLM, on_delete=models.PROTECT, related_name="+", db_index=False)
-    agent_key = models.UUIDField(help_text="The agent's id; all zeros for calls without one.")
     key_source = models.CharField(max_length=10, choices=UsageLog.KeySource)
     status = models.CharField(max_length=12, choices=UsageLog.Status)
 
@@ -71,7 +70,7 @@ class UsageHour(TenantModel, Sums):
         constraints = [
             *TenantModel.Meta.constraints,
             models.UniqueConstraint(
-                fields=["workspace", "hour", "llm", "agent_key", "key_source", "status"], name="usage_hours_once"
+                fields=["workspace", "hour", "llm", "key_source", "status"], name="usage_hours_once"
             ),
         ]
 
@@ -89,6 +88,24 @@ class UserDay(TenantModel, Sums):
         constraints = [
             *TenantModel.Meta.constraints,
             models.UniqueConstraint(fields=["workspace", "day", "user", "key_source", "status"], name="user_days_once"),
+        ]
+
+
+class AgentDay(TenantModel, Sums):
+    """A day (UTC) of a workspace by agent, key and status."""
+
+    day = models.DateTimeField(help_text="Its midnight, UTC.")
+    agent_key = models.UUIDField(help_text="The agent's id; all zeros for calls without one.")
+    key_source = models.CharField(max_length=10, choices=UsageLog.KeySource)
+    status = models.CharField(max_length=12, choices=UsageLog.Status)
+
+    class Meta:
+        db_table = "agent_days"
+        constraints = [
+            *TenantModel.Meta.constraints,
+            models.UniqueConstraint(
+                fields=["workspace", "day", "agent_key", "key_source", "status"], name="agent_days_once"
+            ),
         ]
 
 
@@ -168,6 +185,25 @@ class FleetLatencyDay(FleetModel):
 
     def __str__(self) -> str:
         return f"{self.calls} calls in step {self.step}"
+
+
+class HealthState(models.Model):
+    """The status of a part of the system, and since when it has it."""
+
+    class Status(models.TextChoices):
+        OK = "ok", "OK"
+        DEGRADED = "degraded", "Degraded"
+        DOWN = "down", "Down"
+
+    name = models.CharField(max_length=40, primary_key=True)
+    status = models.CharField(max_length=10, choices=Status)
+    since = models.DateTimeField()
+
+    class Meta:
+        db_table = "health_states"
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.status} since {self.since}"
 
 
 class RollupState(models.Model):

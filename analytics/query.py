@@ -17,7 +17,7 @@ from django.db import connection
 
 from analytics import engine
 from analytics.measures import OF_A_CALL, Figures, sums_sql
-from analytics.models import FleetHour, UsageDay, UsageHour, UserDay
+from analytics.models import AgentDay, FleetHour, UsageDay, UsageHour, UserDay
 from analytics.spans import DAY, HOUR, Cover, Span, cover, loose
 from conversations import tag_usage
 from synapscale.common.tenancy import fleet_wide
@@ -75,7 +75,8 @@ _BY_MODEL = {"workspace": "workspace_id", "llm": "llm_id", **_COMMON}
 _SOURCES = (
     Source(FleetHour._meta.db_table, "hour", HOUR, {"llm": "llm_id", **_COMMON}, is_fleets=True),
     Source(UsageDay._meta.db_table, "day", DAY, _BY_MODEL),
-    Source(UsageHour._meta.db_table, "hour", HOUR, {**_BY_MODEL, "agent": "agent_key"}),
+    Source(AgentDay._meta.db_table, "day", DAY, {"workspace": "workspace_id", "agent": "agent_key", **_COMMON}),
+    Source(UsageHour._meta.db_table, "hour", HOUR, _BY_MODEL),
     Source(UserDay._meta.db_table, "day", DAY, {"workspace": "workspace_id", "user": "user_id", **_COMMON}),
 )
 """The smallest first: the first that tells apart what is asked for is read."""
@@ -87,8 +88,28 @@ _OF_A_CALL = {
     "conversation": "u.conversation_id",
     "key_source": "u.key_source",
     "status": "u.status",
-    "tag": "p.tag_id",
+    "tag": "u.tag_id",
 }
+_READ = ", ".join(
+    f"u.{column}"
+    for column in (
+        *(
+            "id",
+            "created_at",
+            "workspace_id",
+            "user_id",
+            "conversation_id",
+            "agent_id",
+            "llm_id",
+            "key_source",
+            "status",
+        ),
+        *("attempt", "input_tokens", "cached_input_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens"),
+        *("output_tokens", "reasoning_tokens", "total_tokens", "charged_usd", "cost_usd"),
+        *("latency_ms", "time_to_first_token_ms"),
+    )
+)
+"""All that figures read of a call."""
 _ALWAYS = ("key_source", "status")
 
 Key = tuple[Any, ...]
@@ -150,7 +171,9 @@ def figures(
     found = Answer(source=source.table if source else "usage_logs")
     for number, *rest in rows:
         key = tuple(_read(name, value) for name, value in zip(by, rest, strict=False))
-        found.figures[number - 1, key] = Figures.of(rest[len(by) :])
+        # Sums say all zeros where calls say nothing: both are calls without an agent.
+        known = found.figures.get((number - 1, key), Figures())
+        found.figures[number - 1, key] = known + Figures.of(rest[len(by) :])
     return found
 
 
@@ -204,9 +227,8 @@ def _from_calls(
     joined: list[Any] = []
     table = "usage_logs u"
     if "tag" in by:
-        pairs, joined = _calls_with(tags, wanted, (spans[0][0], spans[-1][1]))
-        table = f"({pairs}) p JOIN usage_logs u ON u.workspace_id = %s AND u.id = p.id"
-        joined = [*joined, engine.param(wanted.workspace_id)]
+        pairs, joined = _calls_with(tags, wanted, (spans[0][0], spans[-1][1]), columns=_READ)
+        table = f"({pairs}) u"
     return f"SELECT {_of_calls(by)} FROM {table} WHERE {' AND '.join(where)}", [*joined, *given]
 
 
@@ -216,7 +238,7 @@ def conditions_on_calls(wanted: Wanted, spans: Sequence[Span], *workspace: str) 
     """
     where, given = _where(_OF_A_CALL, wanted, *workspace)
     for group in wanted.tags:
-        pairs, values = _calls_with(group, wanted, (spans[0][0], spans[-1][1]))
+        pairs, values = _calls_with(group, wanted, (spans[0][0], spans[-1][1]), columns="u.id")
         where.append(f"u.id IN (SELECT id FROM ({pairs}) tagged)")
         given += values
     where.append(f"({' OR '.join(['u.created_at >= %s AND u.created_at < %s'] * len(spans))})")
@@ -224,13 +246,13 @@ def conditions_on_calls(wanted: Wanted, spans: Sequence[Span], *workspace: str) 
     return where, given
 
 
-def _calls_with(tags: Sequence[Tag], wanted: Wanted, span: Span) -> tuple[str, list[Any]]:
-    """SQL: the pairs (tag_id, id) of ``tags`` and the calls that have them."""
+def _calls_with(tags: Sequence[Tag], wanted: Wanted, span: Span, *, columns: str) -> tuple[str, list[Any]]:
+    """SQL: the pairs of ``tags`` and the calls that have them: ``tag_id`` and ``columns``."""
     assert wanted.workspace_id is not None  # tags are a workspace's
     asked = tag_usage.Asked(wanted.workspace_id, span[0], span[1], wanted.user_id)
     if not tags:
-        return "SELECT id AS tag_id, id FROM usage_logs WHERE 1 = 0", []
-    return tag_usage.pairs_sql(tags, asked)
+        return f"SELECT u.id AS tag_id, {columns} FROM usage_logs u WHERE 1 = 0", []
+    return tag_usage.pairs_sql(tags, asked, columns=columns)
 
 
 def _where(columns: dict[str, str], wanted: Wanted, *workspace: str) -> tuple[list[str], list[Any]]:
@@ -243,8 +265,12 @@ def _where(columns: dict[str, str], wanted: Wanted, *workspace: str) -> tuple[li
         elif wanted.user_id is not None and "workspace" in columns:
             # The indexes of users begin with the workspace: look into each.
             where.append(f"{column} IN (SELECT id FROM workspaces)")
+    is_of_all_calls = wanted.workspace_id is None and columns is _OF_A_CALL
     for name, values in wanted.conditions():
         condition, values = engine.among(columns[name], values)
+        if is_of_all_calls and name != "user":
+            # Not for an index that begins with the workspace: PostgreSQL would read all of it.
+            condition = f"({condition}) IS TRUE"
         where.append(condition)
         given += values
     return where or ["1 = 1"], given

@@ -1,7 +1,7 @@
 """Keeps the sums: adds the tail to them, a batch at a time, and makes them again from the calls.
 
 A watermark in time would lose calls: a transaction that commits late, or a server whose clock is slow, brings a call from
-before it. The tail says of every single call whether the sums have it (docs/adr/0010). A batch is one transaction that
+before it. The tail says of every single call whether the sums have it (docs/adr/0011). A batch is one transaction that
 adds calls and takes them out of the tail, so it may be cut off, repeated or run twice at once.
 """
 
@@ -17,6 +17,7 @@ from django.utils import timezone
 from analytics import engine, latency
 from analytics.measures import OF_A_CALL, TIMED
 from analytics.models import (
+    AgentDay,
     FleetHour,
     FleetLatencyDay,
     LatencyDay,
@@ -56,8 +57,9 @@ class Rollup:
 
 
 ROLLUPS = (
-    Rollup(UsageHour, ("workspace_id", "hour", "llm_id", "agent_key", "key_source", "status")),
+    Rollup(UsageHour, ("workspace_id", "hour", "llm_id", "key_source", "status")),
     Rollup(UserDay, ("workspace_id", "day", "user_id", "key_source", "status")),
+    Rollup(AgentDay, ("workspace_id", "day", "agent_key", "key_source", "status")),
     Rollup(UsageDay, ("workspace_id", "day", "llm_id", "key_source", "status")),
     Rollup(LatencyDay, ("workspace_id", "day", "llm_id", STEP)),
     Rollup(FleetHour, ("hour", "llm_id", "key_source", "status")),

@@ -15,14 +15,14 @@ from rest_framework.serializers import ValidationError
 from analytics import query
 from analytics.asking import Asked
 from analytics.groups import Names, database_dimensions
-from analytics.measures import Figures, shown
+from analytics.measures import METRICS, Figures, shown
 from analytics.periods import TooManyPeriods, edges_of
 from analytics.query import Key
 
-_OF_GROUPS_IN_SERIES = ("calls", "total_tokens", "cost")
+_OF_GROUPS_IN_SERIES = ("calls", "total_tokens", "cost", "provider_cost")
 
 
-def table_of(asked: Asked, *, only_money: bool = False) -> dict[str, Any]:
+def table_of(asked: Asked, *, names: Sequence[str] = tuple(METRICS)) -> dict[str, Any]:
     """The totals of what is asked for, by group and over time. Each call is in one group, but with tags in each of its own;
     the totals have each call once. One query for figures, two when grouped by tags. Raises ValidationError.
     """
@@ -35,12 +35,12 @@ def table_of(asked: Asked, *, only_money: bool = False) -> dict[str, Any]:
         whole = query.figures(asked.wanted, edges=edges) if "tag" in asked.group_by else answer
     except query.TooManyFigures:
         raise ValidationError({"granularity": ["So many groups and periods are too much to show at once."]}) from None
-    body: dict[str, Any] = {**head(asked), "totals": shown(whole.total(), only_money=only_money)}
-    grouped = _Groups(asked, answer, only_money=only_money)
+    body: dict[str, Any] = {**head(asked), "totals": shown(whole.total(), names)}
+    grouped = _Groups(asked, answer, names=names)
     if asked.group_by:
         body |= grouped.as_json()
     if asked.granularity is not None:
-        body["series"] = _series(asked, edges, whole, grouped, only_money=only_money)
+        body["series"] = _series(asked, edges, whole, grouped, names=names)
     return body
 
 
@@ -68,11 +68,11 @@ def _edges(asked: Asked) -> list[datetime]:
 class _Groups:
     """The groups of an answer, the dearest first; what is beyond the limit is summed up."""
 
-    def __init__(self, asked: Asked, answer: query.Answer, *, only_money: bool) -> None:
+    def __init__(self, asked: Asked, answer: query.Answer, *, names: Sequence[str]) -> None:
         keys = {key for _, key in answer.figures}
         workspace_id = asked.wanted.workspace_id
         self._names = Names(asked.group_by, keys, workspace_id=workspace_id) if asked.group_by else None
-        self._only_money = only_money
+        self._metrics = names
         self.by_period: dict[int, dict[Key, Figures]] = defaultdict(lambda: defaultdict(Figures))
         totals: dict[Key, Figures] = defaultdict(Figures)
         for (period, key), figures in answer.figures.items():
@@ -91,13 +91,8 @@ class _Groups:
         for key in self._rest:
             rest += self._totals[key]
         return {
-            "groups": [
-                {**self._names.as_json(key), **shown(self._totals[key], only_money=self._only_money)}
-                for key in self._shown
-            ],
-            "other": None
-            if not self._rest
-            else {"groups": len(self._rest), **shown(rest, only_money=self._only_money)},
+            "groups": [{**self._names.as_json(key), **shown(self._totals[key], self._metrics)} for key in self._shown],
+            "other": None if not self._rest else {"groups": len(self._rest), **shown(rest, self._metrics)},
         }
 
     def in_period(self, period: int) -> list[dict[str, Any]]:
@@ -106,14 +101,12 @@ class _Groups:
         found = []
         for key in self._shown:
             if key in there:
-                figures = shown(there[key], only_money=self._only_money)
-                few = {name: figures[name] for name in _OF_GROUPS_IN_SERIES if name in figures}
-                found.append({**self._names.as_json(key), **few})
+                found.append({**self._names.as_json(key), **shown(there[key], _OF_GROUPS_IN_SERIES)})
         return found
 
 
 def _series(
-    asked: Asked, edges: Sequence[datetime], whole: query.Answer, groups: _Groups, *, only_money: bool
+    asked: Asked, edges: Sequence[datetime], whole: query.Answer, groups: _Groups, *, names: Sequence[str]
 ) -> list[dict[str, Any]]:
     sums: dict[int, Figures] = defaultdict(Figures)
     for (period, _), figures in whole.figures.items():
@@ -123,7 +116,7 @@ def _series(
         row: dict[str, Any] = {
             "start": local(start, asked.window.tz),
             "end": local(end, asked.window.tz),
-            **shown(sums[period], only_money=only_money),
+            **shown(sums[period], names),
         }
         if asked.group_by:
             row["groups"] = groups.in_period(period)

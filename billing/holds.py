@@ -13,11 +13,12 @@ from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import DateTimeField, ExpressionWrapper, F, Q
 from django.db.models.functions import Now
 
 from billing.models import Hold, Wallet
-from synapscale.common import processes
+from synapscale.common import metrics, processes
 from synapscale.common.errors import Forbidden
 from synapscale.common.money import ZERO, usd
 from synapscale.common.processes import Condition
@@ -54,6 +55,7 @@ def open_hold(
 
     ``access_token`` is the one whose spending limit the call counts against.
     """
+    transaction.on_commit(metrics.HOLDS_OPENED.inc, robust=True)
     return Hold.objects.create(
         workspace_id=wallet.workspace_id,
         wallet=wallet,
@@ -91,6 +93,7 @@ def renew(*, workspace_id: uuid.UUID, hold_id: uuid.UUID) -> None:
 def resolve(*, hold: Hold, state: str, charged: Decimal) -> None:
     """Turn ``held`` into ``state`` for good. Raises HoldGone when it is not held any more."""
     _while_held(hold.workspace_id, hold.pk, state=state, charged=charged, resolved_at=Now())
+    transaction.on_commit(metrics.HOLDS_RESOLVED.labels(state).inc, robust=True)
 
 
 def give_back(*, hold: Hold) -> None:

@@ -5,8 +5,30 @@ class ConversationsConfig(AppConfig):
     name = "conversations"
 
     def ready(self) -> None:
-        from conversations import receivers, tag_conditions, taggables
+        from conversations import autotagging, feedback_alerts, receivers, sweeper, tag_conditions, taggables
+        from synapscale.common import periodic
 
         receivers.connect()
         taggables.connect()
         tag_conditions.connect()
+
+        # Each process for itself: the spool, and knowing which processes have died, are its machine's.
+        periodic.register(
+            name="sweep",
+            setting="SWEEP_SECONDS",
+            run=sweeper.sweep,
+            description="finish calls of processes that died",
+            is_everywhere=True,
+        )
+        periodic.register(
+            name="autotag",
+            setting="AUTOTAG_SECONDS",
+            run=autotagging.run_due,
+            description="let rules look at new answers",
+        )
+        periodic.register(
+            name="feedback_alerts",
+            setting="FEEDBACK_ALERT_SECONDS",
+            run=feedback_alerts.send_due,
+            description="tell workspaces of negative feedback",
+        )

@@ -29,6 +29,7 @@ from conversations.outcomes import Outcome
 from conversations.settling import settle_from_spool, spool
 from conversations.tries import Piece, Try
 from llm.types import TextDelta
+from synapscale.common import metrics
 from synapscale.common.db import in_db
 
 logger = logging.getLogger(__name__)
@@ -74,6 +75,8 @@ class Call:
         _running.add(self._task)
         _under_way.add(self)
         self._task.add_done_callback(_running.discard)
+        metrics.CALLS_IN_FLIGHT.inc()
+        self._task.add_done_callback(lambda _: metrics.CALLS_IN_FLIGHT.dec())
         self._task.add_done_callback(lambda _: _under_way.discard(self))
         self._task.add_done_callback(lambda _: self._changed.set())
 

@@ -10,6 +10,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 
 from django.db import connection, transaction
 from django.db.models import F
@@ -24,6 +25,7 @@ from conversations.pay import due_of
 from llm import pricing
 from llm.models import LLMPrice
 from llm.types import Usage
+from synapscale.common import metrics
 from synapscale.common.models import new_id
 from synapscale.common.money import ZERO, usd
 from workspaces import ratelimits
@@ -140,6 +142,7 @@ def _meter(message: Message, outcome: Outcome, *, is_last: bool) -> Payment:
         is_estimate=bill.is_estimate,
         provider_request_id=outcome.provider_request_id,
     )
+    transaction.on_commit(partial(_measure, log, message.model_used, usage), robust=True)
     _count(message, usage, charged, now, messages=_messages(message, terms) if is_last else 0)
     if terms.rate_tokens:
         # What was taken stays taken for the attempt that follows.
@@ -154,6 +157,20 @@ def _meter(message: Message, outcome: Outcome, *, is_last: bool) -> Payment:
         wallet_id=wallet.pk if wallet else hold.wallet_id,  # type: ignore[union-attr]
         hold=hold,
         description=f"{message.model_used}, {usage.total} tokens{_on_whose_key(terms)}",
+    )
+
+
+def _measure(log: UsageLog, model: str, usage: Usage) -> None:
+    """For Prometheus, once it is committed: what is counted there is what the books say."""
+    metrics.metered(
+        model=model,
+        status=log.status,
+        error_code=log.error_code,
+        latency_ms=log.latency_ms,
+        time_to_first_token_ms=log.time_to_first_token_ms,
+        tokens=usage.as_dict(),
+        cost=log.cost_usd,
+        charged=log.charged_usd,
     )
 
 

@@ -172,15 +172,18 @@ def feedback_of(tags: Sequence[Tag], asked: Asked) -> dict[uuid.UUID, Figures]:
     return _figures_by_tag(rows)
 
 
-def pairs_sql(tags: Iterable[Tag], asked: Asked) -> tuple[str, list[Any]]:
-    """The query of which call counts for which tag: every pair once, UNION sees to that. And its parameters."""
+def pairs_sql(tags: Iterable[Tag], asked: Asked, *, columns: str = _COLUMNS) -> tuple[str, list[Any]]:
+    """The query of which call counts for which tag: every pair once, UNION sees to that. And its parameters.
+
+    ``columns`` is SQL: what is selected of a call ``u`` beside ``tag_id``; its ``id`` must be among it.
+    """
     ids = [_param(tag.pk) for tag in tags]
     marks = ", ".join(["%s"] * len(ids))
     whose = " AND u.user_id = %s" if asked.user_id else ""
     halves, params = [], []
     for target_type, join, condition in _WAYS:
         halves.append(
-            f"SELECT l.tag_id, {_COLUMNS} FROM tag_links l {join} "
+            f"SELECT l.tag_id, {columns} FROM tag_links l {join} "
             f"JOIN usage_logs u ON u.workspace_id = l.workspace_id AND {condition} "
             f"WHERE l.workspace_id = %s AND u.workspace_id = %s AND l.tag_id IN ({marks}) AND l.state = 'applied' "
             f"AND l.target_type = '{target_type}' AND u.created_at >= %s AND u.created_at < %s{whose}"

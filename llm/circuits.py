@@ -15,6 +15,7 @@ from django.conf import settings
 
 from llm.errors import ProviderError, ProviderTimeout, ProviderUnavailable, StreamInterrupted
 from llm.types import Credentials
+from synapscale.common import metrics
 
 MAX_PAUSE_SECONDS = 300
 _COUNTED = (ProviderUnavailable, ProviderTimeout, StreamInterrupted)
@@ -72,6 +73,8 @@ class Circuits:
                 self._circuits.pop(_key(credentials), None)
             else:
                 self._fail(self._circuits.setdefault(_key(credentials), _Circuit()))
+        state = metrics.CIRCUIT_STATES[self.state(credentials.provider)]
+        metrics.CIRCUIT_STATE.labels(credentials.provider).set(state)
 
     def state(self, provider: str) -> str:
         """``closed`` (all is well), ``open`` (skipped) or ``half_open`` (the next call is a probe), at any host of it."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 
 from django.conf import settings
@@ -27,6 +27,7 @@ from llm.types import (
     StreamEvent,
     UsageSeen,
 )
+from synapscale.common import tracing
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -102,6 +103,40 @@ class _Attempts:
         return wait if wait < self._remaining() else None
 
 
+@contextlib.contextmanager
+def _traced(request: CallRequest, credentials: Credentials) -> Iterator[Callable[[CallResult], None]]:
+    """The span of a call with all of its attempts; to be told the result. It holds nothing that was said."""
+    span = tracing.start_call(provider=credentials.provider, model=request.model, max_tokens=request.max_tokens)
+    error, facts = "", dict[str, object]()
+
+    def told(result: CallResult) -> None:
+        usage = result.usage
+        facts.update(
+            {
+                "gen_ai.response.model": result.model or None,
+                "gen_ai.response.finish_reasons": [result.finish_reason],
+                "gen_ai.usage.input_tokens": usage.total_input if usage else None,
+                "gen_ai.usage.output_tokens": usage.total_output if usage else None,
+                "gen_ai.usage.cache_read.input_tokens": usage.cached_input if usage else None,
+            }
+        )
+
+    try:
+        yield told
+    except ProviderError as failure:
+        error = failure.code
+        facts["http.response.status_code"] = failure.status_code
+        raise
+    except (asyncio.CancelledError, GeneratorExit):
+        error = "" if facts else "cancelled"
+        raise
+    except Exception as failure:
+        error = type(failure).__name__
+        raise
+    finally:
+        tracing.end_call(span, error=error, facts=facts)
+
+
 async def complete(
     request: CallRequest, credentials: Credentials, *, patience: float | None = None, sleep: Sleep = asyncio.sleep
 ) -> CallResult:
@@ -110,7 +145,13 @@ async def complete(
     ``patience`` is for a caller that has another model to turn to: it waits no longer than so many seconds between
     attempts, and there are two of them at most.
     """
-    attempts = _Attempts(credentials, patience=patience)
+    with _traced(request, credentials) as told:
+        result = await _complete(request, credentials, _Attempts(credentials, patience=patience), sleep)
+        told(result)
+        return result
+
+
+async def _complete(request: CallRequest, credentials: Credentials, attempts: _Attempts, sleep: Sleep) -> CallResult:
     while True:
         try:
             return await attempts.next_adapter().complete(request, credentials)
@@ -131,6 +172,17 @@ async def stream(
     ``patience`` is that of ``complete``.
     """
     attempts = _Attempts(credentials, patience=patience)
+    with _traced(request, credentials) as told:
+        async with contextlib.aclosing(_stream(request, credentials, attempts, sleep)) as events:
+            async for event in events:
+                if isinstance(event, CallResult):
+                    told(event)
+                yield event
+
+
+async def _stream(
+    request: CallRequest, credentials: Credentials, attempts: _Attempts, sleep: Sleep
+) -> AsyncGenerator[StreamEvent, None]:
     while True:
         has_output = has_usage = False
         try:

@@ -232,6 +232,8 @@ class CallResult:
     thinking: tuple[Thinking, ...] = ()
     stop_sequence: str = ""
     """Which of the request's ``stop`` ended the answer, where the vendor says."""
+    model: str = field(default="", compare=False)
+    """The model that answered, as the vendor names it, where it does."""
 
 
 StreamEvent = TextDelta | ThinkingDelta | ToolCallDelta | UsageSeen | CallResult

@@ -3,8 +3,13 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
+from synapscale import probes, scrape
+
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="swagger", permanent=False)),
+    path("healthz", probes.healthz),
+    path("readyz", probes.readyz),
+    path("metrics", scrape.scrape),
     path("admin/", admin.site.urls),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="swagger"),

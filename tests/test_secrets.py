@@ -70,7 +70,9 @@ class Run:
     def check(self) -> None:
         """No secret is anywhere, with all the tables read and what the commands print."""
         self.evidence.add("output", "".join(self.capsys.readouterr()))
-        for command in ("rotate_keys", "audit_ledger", "sweep_holds", "reconcile_usage"):
+        for path in ("metrics", "readyz"):
+            self.evidence.add(f"answer GET /{path}", Client().get(f"/{path}").content.decode())
+        for command in ("rotate_keys", "audit_ledger", "sweep_holds", "reconcile_usage", "tick"):
             call_command(command)
             self.evidence.add(f"command {command}", "".join(self.capsys.readouterr()))
         dump(self.evidence)

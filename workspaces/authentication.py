@@ -10,6 +10,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
+from synapscale.common import logs
 from synapscale.common.errors import RateLimited, Refusal
 from workspaces import tokens, wrong_tokens
 from workspaces.models import AccessToken, Membership, User, Workspace
@@ -83,6 +84,7 @@ class AccessTokenAuthentication(BaseAuthentication):
             if seconds := wrong_tokens.note(request.META.get("REMOTE_ADDR", "")):
                 raise RateLimited("Too many wrong access tokens from this address.", retry_after=seconds)
             raise AuthenticationFailed(_REFUSED)
+        logs.note_workspace(who.workspace.pk)
         return who.user, who
 
     def authenticate_header(self, request: Request) -> str:

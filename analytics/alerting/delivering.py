@@ -42,12 +42,12 @@ class Report:
     """What one run did."""
 
     sent: int = 0
-    failed: int = 0
-    """Attempts that failed and will be made again."""
+    postponed: int = 0
+    """Attempts that failed and will be made again. That is the receivers' trouble, not a failure of the run."""
     given_up: int = 0
 
     def __str__(self) -> str:
-        return f"{self.sent} sent, {self.failed} to be tried again, {self.given_up} given up"
+        return f"{self.sent} sent, {self.postponed} to be tried again, {self.given_up} given up"
 
 
 def pause_after(attempts: int) -> timedelta:
@@ -67,7 +67,7 @@ async def deliver_due(*, now: datetime | None = None) -> Report:
             answer = await _send(delivery)
             state = await in_db(_finish, delivery, answer, now or timezone.now())
         report.sent += state == AlertDelivery.State.SENT
-        report.failed += state == AlertDelivery.State.PENDING
+        report.postponed += state == AlertDelivery.State.PENDING
         report.given_up += state == AlertDelivery.State.FAILED
 
     due = await in_db(_due, now or timezone.now())

@@ -5,6 +5,7 @@ The figures are those of the API, from the same functions: an alert and a screen
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -35,7 +36,7 @@ def _figures(condition: Condition, rule: AlertRule, now: datetime) -> dict[Key, 
     wanted = subjects.wanted(rule, key_source=condition.setting(rule, "key_source"))
     found = query.figures(wanted, edges=_window(rule, now), by=subjects.BY[rule.scope])
     groups = {key: figures for (_, key), figures in found.figures.items() if figures.calls}
-    return subjects.folded(rule, groups, lambda one, other: one.__iadd__(other))
+    return subjects.folded(rule, groups, operator.add)
 
 
 def _observed(rule: AlertRule, over: Iterable[tuple[Key, Decimal, str]]) -> list[Observation]:

@@ -7,6 +7,7 @@ the clock strikes.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
@@ -83,7 +84,7 @@ def _series(rule: AlertRule, edges: list[datetime], metric: str) -> dict[Key, di
     found = query.figures(wanted, edges=edges, by=subjects.BY[rule.scope], max_rows=MAX_ROWS).figures
     groups = {(*key, period): figures for (period, key), figures in found.items()}
     series: dict[Key, dict[int, Decimal]] = {}
-    for (*key, period), figures in subjects.folded(rule, groups, lambda one, other: one.__iadd__(other)).items():
+    for (*key, period), figures in subjects.folded(rule, groups, operator.add).items():
         series.setdefault(tuple(key), {})[period] = _METRICS[metric](figures)
     return series
 

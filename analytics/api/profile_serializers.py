@@ -6,7 +6,9 @@ from typing import Any
 
 from rest_framework import serializers
 
+from analytics import health
 from analytics.api.serializers import GroupKeySerializer, HeadSerializer, UsageMetricsSerializer
+from analytics.models import HealthState
 from conversations.api.feedback import FeedbackFiguresSerializer
 
 
@@ -145,3 +147,23 @@ class PulseSerializer(serializers.Serializer[Any]):
     top_models = TopModelSerializer(many=True)
     in_flight_calls = serializers.IntegerField()
     open_holds = OpenHoldsSerializer()
+
+
+class CheckSerializer(serializers.Serializer[Any]):
+    status = serializers.ChoiceField(choices=HealthState.Status.choices)
+    since = serializers.DateTimeField()
+    value = serializers.JSONField(required=False, help_text="Figures, for staff.")
+    detail = serializers.CharField(required=False, help_text="For staff.")
+
+
+class ChecksSerializer(serializers.Serializer[Any]):
+    vars().update({name: CheckSerializer() for name in health.CHECKS})
+
+
+class HealthSerializer(serializers.Serializer[Any]):
+    at = serializers.DateTimeField()
+    status = serializers.ChoiceField(
+        choices=HealthState.Status.choices,
+        help_text="`down` where no model can be called, `degraded` where a check fails.",
+    )
+    checks = ChecksSerializer()

@@ -15,8 +15,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from analytics import asking, pulse
-from analytics.api.profile_serializers import PulseSerializer
+from analytics import asking, health, pulse
+from analytics.api.profile_serializers import HealthSerializer, PulseSerializer
 from analytics.api.profiles import WORKSPACE
 from analytics.asking import Asked
 from synapscale.common.api_errors import error_body
@@ -56,6 +56,17 @@ class MetricsView(StrictQuery, APIView):
     def get(self, request: Request) -> Response:
         minutes = _number(request, "minutes", pulse.MINUTES)
         return Response(_pulse(asking.asked_for(caller(request), request.query_params), minutes))
+
+
+class HealthView(StrictQuery, APIView):
+    """How the whole system does, each part with its status and since when. Staff see the figures as well."""
+
+    scopes_to_read = scopes_to_write = frozenset({Scope.BILLING})
+    query_parameters = ()
+
+    @extend_schema(operation_id="analytics_health_retrieve", responses=HealthSerializer)
+    def get(self, request: Request) -> Response:
+        return Response(health.as_json(with_values=caller(request).user.is_staff))
 
 
 class LiveView(AsyncActionsMixin, StrictQuery, APIView):  # type: ignore[misc]

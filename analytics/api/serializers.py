@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from rest_framework import serializers
 
-from analytics.measures import METRICS, Metric
+from analytics.measures import METRICS, MONEY_METRICS, Metric
 from analytics.periods import Granularity
 
 
@@ -17,14 +18,12 @@ def _field(metric: Metric) -> serializers.Field[Any, Any, Any, Any]:
     return serializers.CharField(help_text=said, allow_null=True)
 
 
-def _figures(name: str, *, only_money: bool) -> dict[str, Any]:
-    return {
-        key: _field(metric) for key, metric in METRICS.items() if not only_money or metric.is_money or key == "calls"
-    }
+def _figures(names: Iterable[str]) -> dict[str, Any]:
+    return {name: _field(METRICS[name]) for name in names}
 
 
-UsageMetricsSerializer = type("UsageMetricsSerializer", (serializers.Serializer,), _figures("usage", only_money=False))
-CostMetricsSerializer = type("CostMetricsSerializer", (serializers.Serializer,), _figures("costs", only_money=True))
+UsageMetricsSerializer = type("UsageMetricsSerializer", (serializers.Serializer,), _figures(METRICS))
+CostMetricsSerializer = type("CostMetricsSerializer", (serializers.Serializer,), _figures(MONEY_METRICS))
 
 
 class GroupKeySerializer(serializers.Serializer[Any]):
@@ -50,8 +49,9 @@ class HeadSerializer(serializers.Serializer[Any]):
 
 class GroupInPeriodSerializer(serializers.Serializer[Any]):
     calls = serializers.IntegerField()
-    total_tokens = serializers.IntegerField(required=False)
+    total_tokens = serializers.IntegerField()
     cost = serializers.CharField()
+    provider_cost = serializers.CharField()
     vars().update(_groups())
 
 

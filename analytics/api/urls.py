@@ -3,7 +3,7 @@ from django.urls import re_path
 from analytics.api.alert_rules import AlertRuleViewSet
 from analytics.api.alerts import AlertViewSet
 from analytics.api.profiles import ComparisonView, ConversationView, ModelView, UserView, WorkspaceView
-from analytics.api.pulse import LiveView, MetricsView
+from analytics.api.pulse import HealthView, LiveView, MetricsView
 from analytics.api.views import CostsView, UsageView
 from analytics.api.webhooks import WebhookTestView, WebhookViewSet
 from synapscale.common.views import OptionalSlashRouter
@@ -21,6 +21,7 @@ urlpatterns = [
     re_path(rf"^analytics/conversations/{KEY}/?$", ConversationView.as_view(), name="analytics-conversation"),
     re_path(r"^analytics/llms/(?P<key>[^/]+(/[^/]+)?)/?$", ModelView.as_view(), name="analytics-llm"),
     re_path(r"^analytics/models/compare/?$", ComparisonView.as_view(), name="analytics-compare"),
+    re_path(r"^analytics/health/?$", HealthView.as_view(), name="analytics-health"),
     re_path(r"^analytics/metrics/?$", MetricsView.as_view(), name="analytics-metrics"),
     re_path(r"^analytics/live/?$", LiveView.as_view(), name="analytics-live"),
     re_path(r"^analytics/webhooks/(?P<id>[0-9a-f-]{36})/test/?$", WebhookTestView.as_view(), name="webhook-test"),

@@ -12,6 +12,7 @@ from rest_framework.views import APIView
 from analytics import asking, tables
 from analytics.api.serializers import CostTableSerializer, UsageTableSerializer
 from analytics.asking import GROUPS
+from analytics.measures import METRICS, MONEY_METRICS
 from analytics.periods import Granularity
 from conversations import windows
 from conversations.models import UsageLog
@@ -52,11 +53,11 @@ TABLE = [
 class _TableView(StrictQuery, APIView):
     scopes_to_read = scopes_to_write = frozenset({Scope.BILLING})
     query_parameters = asking.PARAMETERS
-    only_money = False
+    metrics: tuple[str, ...] = tuple(METRICS)
 
     def table(self, request: Request) -> Response:
         asked = asking.asked_for(caller(request), request.query_params, granularity=Granularity.DAY)
-        return Response(tables.table_of(asked, only_money=self.only_money))
+        return Response(tables.table_of(asked, names=self.metrics))
 
 
 class UsageView(_TableView):
@@ -70,7 +71,7 @@ class UsageView(_TableView):
 class CostsView(_TableView):
     """The money alone: totals, groups and a series over time."""
 
-    only_money = True
+    metrics = MONEY_METRICS
 
     @extend_schema(operation_id="analytics_costs_retrieve", parameters=TABLE, responses=CostTableSerializer)
     def get(self, request: Request) -> Response:

@@ -34,6 +34,73 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="AgentDay",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=synapscale.common.models.new_id, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("calls", models.PositiveBigIntegerField()),
+                ("messages", models.PositiveBigIntegerField()),
+                ("input_tokens", models.PositiveBigIntegerField()),
+                ("cached_input_tokens", models.PositiveBigIntegerField()),
+                ("cache_write_tokens", models.PositiveBigIntegerField()),
+                ("output_tokens", models.PositiveBigIntegerField()),
+                ("reasoning_tokens", models.PositiveBigIntegerField()),
+                ("total_tokens", models.PositiveBigIntegerField()),
+                ("charged_usd", synapscale.common.money.UsdField(decimal_places=12)),
+                ("cost_usd", synapscale.common.money.UsdField(decimal_places=12)),
+                ("timed_calls", models.PositiveBigIntegerField()),
+                ("latency_ms", models.PositiveBigIntegerField()),
+                ("timed_output_tokens", models.PositiveBigIntegerField()),
+                ("first_token_calls", models.PositiveBigIntegerField()),
+                ("first_token_ms", models.PositiveBigIntegerField()),
+                ("day", models.DateTimeField(help_text="Its midnight, UTC.")),
+                ("agent_key", models.UUIDField(help_text="The agent's id; all zeros for calls without one.")),
+                (
+                    "key_source",
+                    models.CharField(
+                        choices=[
+                            ("user", "The user's own key"),
+                            ("workspace", "The workspace's key"),
+                            ("global", "The house's key"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("success", "Success"),
+                            ("error", "Error"),
+                            ("interrupted", "Interrupted"),
+                            ("lost", "Lost"),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                (
+                    "workspace",
+                    synapscale.common.models.WorkspaceFK(
+                        db_index=False, on_delete=django.db.models.deletion.PROTECT, to="workspaces.workspace"
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "agent_days",
+                "constraints": [
+                    models.UniqueConstraint(fields=("workspace", "id"), name="agentday_tenant_key"),
+                    models.UniqueConstraint(
+                        fields=("workspace", "day", "agent_key", "key_source", "status"), name="agent_days_once"
+                    ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
             name="FleetHour",
             fields=[
                 ("calls", models.PositiveBigIntegerField()),
@@ -253,7 +320,6 @@ class Migration(migrations.Migration):
                 ("first_token_calls", models.PositiveBigIntegerField()),
                 ("first_token_ms", models.PositiveBigIntegerField()),
                 ("hour", models.DateTimeField()),
-                ("agent_key", models.UUIDField(help_text="The agent's id; all zeros for calls without one.")),
                 (
                     "key_source",
                     models.CharField(
@@ -295,8 +361,7 @@ class Migration(migrations.Migration):
                 "constraints": [
                     models.UniqueConstraint(fields=("workspace", "id"), name="usagehour_tenant_key"),
                     models.UniqueConstraint(
-                        fields=("workspace", "hour", "llm", "agent_key", "key_source", "status"),
-                        name="usage_hours_once",
+                        fields=("workspace", "hour", "llm", "key_source", "status"), name="usage_hours_once"
                     ),
                 ],
             },

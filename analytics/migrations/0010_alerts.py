@@ -10,7 +10,7 @@ from synapscale.common.migrations import add_tenant_foreign_keys
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("analytics", "0002_calls_into_tail"),
+        ("analytics", "0003_health"),
         ("workspaces", "0006_autotags"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]

@@ -6,6 +6,7 @@ on always adds up to the result.
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -60,6 +61,8 @@ class Answer:
         self.stop_sequence = ""
         self.usage: Usage | None = None
         self.request_id = ""
+        self.model = ""
+        """The model that answers, by the vendor's own name, where it says."""
         self.has_begun = False
         """Whether any part of the answer has come (thinking too): from here on the provider bills for output."""
         self._pieces: list[str] = []
@@ -153,9 +156,12 @@ class Answer:
             request_id=self.request_id,
             thinking=(block.whole() for block in self._thinking),
             stop_sequence=self.stop_sequence,
+            model=self.model,
         )
 
 
+_MODEL = re.compile(r"[A-Za-z0-9._:/@-]{1,200}")
+"""What a model may be called: a provider may send anything in the place of its name."""
 LOCAL_ID = "call_local_"
 """Marks the ids we give to calls that a provider left without one."""
 
@@ -173,6 +179,7 @@ def call_result(
     request_id: str,
     thinking: Iterable[Thinking] = (),
     stop_sequence: str = "",
+    model: object = "",
 ) -> CallResult:
     calls: tuple[ToolCall, ...] = ()
     for call in tool_calls:
@@ -189,4 +196,5 @@ def call_result(
         request_id,
         thinking=tuple(thinking),
         stop_sequence=stop_sequence,
+        model=model if isinstance(model, str) and _MODEL.fullmatch(model) else "",
     )

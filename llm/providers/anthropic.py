@@ -75,6 +75,7 @@ class AnthropicProvider(SDKProvider[AnthropicAnswer]):
             request_id=message._request_id or message.id or "",
             thinking=[block for block in map(_thinking, blocks) if block],
             stop_sequence=message.stop_sequence or "",
+            model=message.model,
         )
 
     def _new_answer(self, request: CallRequest) -> AnthropicAnswer:
@@ -89,6 +90,7 @@ class AnthropicProvider(SDKProvider[AnthropicAnswer]):
         match chunk.type:
             case "message_start":
                 answer.request_id = answer.request_id or chunk.message.id or ""
+                answer.model = chunk.message.model or ""
                 yield from answer.see_usage(answer.merge(as_mapping(chunk.message.usage)))
             case "content_block_start":
                 block = chunk.content_block

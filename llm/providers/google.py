@@ -78,6 +78,7 @@ class GoogleProvider(SDKProvider[Answer]):
 
     def _read(self, chunk: Any, answer: Answer) -> Iterable[StreamEvent]:
         answer.request_id = answer.request_id or chunk.response_id or ""
+        answer.model = answer.model or chunk.model_version or ""
         feedback = chunk.prompt_feedback
         if feedback is not None and feedback.block_reason:
             answer.finish_reason = "content_filter"

@@ -71,6 +71,7 @@ class OpenAIProvider(SDKProvider[Answer]):
             tool_calls=calls,
             request_id=completion._request_id or completion.id or "",
             thinking=[Thinking(text)] if (text := _thinking(message)) else [],
+            model=completion.model,
         )
 
     def _new_answer(self, request: CallRequest) -> Answer:
@@ -85,6 +86,7 @@ class OpenAIProvider(SDKProvider[Answer]):
 
     def _read(self, chunk: Any, answer: Answer) -> Iterable[StreamEvent]:
         answer.request_id = answer.request_id or chunk.id or ""
+        answer.model = answer.model or chunk.model or ""
         for choice in chunk.choices or ():
             delta = choice.delta
             if delta is not None:

@@ -14,6 +14,7 @@ from django.views import defaults
 from rest_framework import exceptions, serializers, status
 from rest_framework.response import Response
 
+from synapscale.common import metrics
 from synapscale.common.errors import Refusal
 from synapscale.common.masking import masked, masked_all
 
@@ -48,6 +49,13 @@ def error_body(code: str, message: str, *, details: Any = None, request: Any = N
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
     """Every exception a view may raise, as a response; None lets an unexpected one become a 500."""
+    response = _response_to(error, context)
+    if response is not None:
+        metrics.REFUSALS.labels(metrics.code(response.data["error"]["code"])).inc()
+    return response
+
+
+def _response_to(error: Exception, context: dict[str, Any]) -> Response | None:
     request = context.get("request")
     if isinstance(error, ModelValidationError):
         error = exceptions.ValidationError(serializers.as_serializer_error(error))

@@ -11,7 +11,7 @@ import contextvars
 import random
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import ParamSpec, TypeVar
 
@@ -26,15 +26,30 @@ _RETRYABLE_STATES = {"40P01", "55P03", "40001"}
 _ATTEMPTS = 5
 
 
+_BACKGROUND_THREADS = 2
+"""More would only take connections from the requests."""
+
+
 @cache
 def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=settings.DATABASE_THREADS, thread_name_prefix="db")
 
 
+@cache
+def _background_threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=_BACKGROUND_THREADS, thread_name_prefix="background")
+
+
+@cache
+def _probe_thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="probe")
+
+
 def shut_down() -> None:
     """Let the database threads end, and their connections with them."""
-    _threads().shutdown(wait=True)
-    _threads.cache_clear()
+    for threads in (_threads, _background_threads, _probe_thread):
+        threads().shutdown(wait=True)
+        threads.cache_clear()
 
 
 async def in_db(job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -43,20 +58,43 @@ async def in_db(job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     The job runs to its end even when the awaiting task is cancelled, also one that still waits for a thread: it is done
     as a whole, whoever asked for it.
     """
+    return await _on(_threads(), job, *args, **kwargs)
+
+
+async def in_background(job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """The same for work that may take minutes and that nobody waits for: on threads of its own, so that no message waits
+    behind it.
+    """
+    return await _on(_background_threads(), job, *args, **kwargs)
+
+
+def submit_probe(job: Callable[[], T]) -> Future[T]:
+    """Run a short ``job`` that looks after the system itself: on a thread of its own, so that neither messages nor long
+    work are in its way. From any event loop, or none.
+    """
+    return _probe_thread().submit(_giving_back, job)
+
+
+async def _on(threads: ThreadPoolExecutor, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     context = contextvars.copy_context()
 
     def run() -> T:
-        try:
-            return job(*args, **kwargs)
-        finally:
-            if connection.vendor == "postgresql":
-                connection.close()  # back to the pool
-            else:
-                connection.close_if_unusable_or_obsolete()
+        return _giving_back(job, *args, **kwargs)
 
-    work = asyncio.get_running_loop().run_in_executor(_threads(), context.run, run)
+    work = asyncio.get_running_loop().run_in_executor(threads, context.run, run)
     work.add_done_callback(lambda done: done.exception())  # looked at, should nobody wait for it any more
     return await asyncio.shield(work)
+
+
+def _giving_back(job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run ``job``, then give this thread's connection back."""
+    try:
+        return job(*args, **kwargs)
+    finally:
+        if connection.vendor == "postgresql":
+            connection.close()  # back to the pool
+        else:
+            connection.close_if_unusable_or_obsolete()
 
 
 def is_retryable(error: OperationalError) -> bool:

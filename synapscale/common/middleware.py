@@ -23,6 +23,8 @@ from synapscale.common import logs
 from synapscale.common.api_errors import API_PREFIXES, unknown_host
 from synapscale.common.models import new_id
 
+PROBE_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Called by machines of the operator's, by IP address too: whatever the Host header says, and without HTTPS."""
 _CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -40,6 +42,7 @@ def RequestIDMiddleware(get_response: Callable[[HttpRequest], Any]) -> Callable[
         async def amiddleware(request: HttpRequest) -> HttpResponseBase:
             request.request_id = _request_id(request)  # type: ignore[attr-defined]
             logs.request_id.set(request.request_id)  # type: ignore[attr-defined]
+            logs.begin_request()
             response = await get_response(request)
             response["X-Request-ID"] = request.request_id  # type: ignore[attr-defined]
             return response
@@ -49,6 +52,7 @@ def RequestIDMiddleware(get_response: Callable[[HttpRequest], Any]) -> Callable[
     def middleware(request: HttpRequest) -> HttpResponseBase:
         request.request_id = _request_id(request)  # type: ignore[attr-defined]
         token = logs.request_id.set(request.request_id)  # type: ignore[attr-defined]
+        logs.begin_request()
         try:
             response = get_response(request)
         finally:
@@ -89,13 +93,17 @@ def HostMiddleware(get_response: Callable[[HttpRequest], Any]) -> Callable[[Http
     return middleware
 
 
+def _is_for_programs(request: HttpRequest) -> bool:
+    return request.path.startswith(API_PREFIXES) or request.path in PROBE_PATHS
+
+
 class _BrowsersOnly:
-    """Lets API requests pass by the middleware it is mixed into."""
+    """Lets API requests and probes pass by the middleware it is mixed into."""
 
     get_response: Callable[[HttpRequest], Any]
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
-        if request.path.startswith(API_PREFIXES):
+        if _is_for_programs(request):
             return self.get_response(request)
         return super().__call__(request)  # type: ignore[misc]
 
@@ -106,7 +114,7 @@ class SessionMiddleware(_BrowsersOnly, sessions.SessionMiddleware):
 
 class CsrfViewMiddleware(_BrowsersOnly, csrf.CsrfViewMiddleware):
     def process_view(self, request: HttpRequest, *args: Any) -> Any:
-        if request.path.startswith(API_PREFIXES):
+        if _is_for_programs(request):
             return None
         return super().process_view(request, *args)
 

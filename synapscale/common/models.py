@@ -1,4 +1,4 @@
-"""Base models. Every row has a UUIDv7 key; every tenant row has its workspace, in each join, update and look-up.
+"""Base models. Every row of the apps has a UUIDv7 key; every tenant row has its workspace, in each join, update and look-up.
 
 The shape (tenant column first in every unique constraint and index, composite foreign keys) is what Citus asks for when
 a table is sharded by ``workspace_id``; it can't be added later without a rewrite. On one machine it already stops a row
@@ -138,3 +138,25 @@ class TenantFK(models.ForeignKey):
 
     def get_extra_descriptor_filter(self, instance: Any) -> dict[str, Any]:
         return {"workspace_id": instance.workspace_id}
+
+
+class PeriodicJob(models.Model):
+    """How a job of ``common.periodic`` stands; one row for all processes, all times on the database's clock."""
+
+    name = models.CharField(max_length=60, primary_key=True)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    succeeded_at = models.DateTimeField(null=True)
+    running_until = models.DateTimeField(null=True, help_text="A lease: over when the process that runs it has died.")
+    claim = models.UUIDField(null=True, help_text="Of the run that holds the lease.")
+    runs = models.PositiveBigIntegerField(default=0)
+    failures = models.PositiveBigIntegerField(default=0)
+    error = models.CharField(
+        max_length=100, blank=True, help_text="What kind of error the last run ended with; empty after a good one."
+    )
+
+    class Meta:
+        db_table = "periodic_jobs"
+
+    def __str__(self) -> str:
+        return self.name

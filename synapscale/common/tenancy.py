@@ -1,8 +1,8 @@
 """The three kinds of table, and the marker for code that reads across tenants on purpose.
 
 CONTROL tables are small and the same for all: a cluster keeps a copy on every node, so they take no hot writes. DATA
-tables belong to tenants and are sharded by ``workspace_id``. LOCAL tables are Django's own and stay on one node.
-Foreign keys go from DATA and LOCAL to CONTROL, and within a kind; never to DATA from outside.
+tables belong to tenants and are sharded by ``workspace_id``. LOCAL tables are Django's own, and the
+state of periodic jobs; they stay on one node. Foreign keys go from DATA and LOCAL to CONTROL, and within a kind; never to DATA from outside.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ LOCAL = frozenset(
         # Sums over all tenants, for operators.
         "fleet_hours",
         "fleet_latency_days",
+        "health_states",
         "rollup_state",
+        "periodic_jobs",
         # Who may do what in the back office.
         "users_groups",
         "users_user_permissions",

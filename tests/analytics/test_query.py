@@ -136,3 +136,14 @@ def test_the_sums_are_read_where_they_serve(cast: Cast, llm: LLM) -> None:
     assert len(queries) == 1
     assert answer.source == "usage_hours"
     assert answer.total() == added([Call(at=HOURS[0], person=cast.alice, llm=llm)] * 22)
+
+
+@pytest.mark.django_db
+def test_calls_without_an_agent_are_one_group_wherever_they_are_read_from(cast: Cast, llm: LLM) -> None:
+    calls = [Call(at=hour + timedelta(minutes=30), person=cast.alice, llm=llm) for hour in HOURS]
+    write(calls[:20])
+    rollups.roll_up()
+    write(calls[20:])
+    edges = [HOURS[0] + timedelta(minutes=15), HOURS[-1] + timedelta(minutes=45)]
+    answer = query.figures(Wanted(cast.alice.workspace.pk), edges=edges, by=("agent",))
+    assert answer.figures == {(0, (None,)): added(calls)}

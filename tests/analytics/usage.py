@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,9 +13,10 @@ from django.db.models import DateTimeField
 
 from analytics.measures import Figures
 from analytics.models import UsageTail
+from billing import ledger
 from conversations.models import Agent, Conversation, Message, UsageLog
 from llm.models import LLM, LLMPrice
-from synapscale.common.money import ZERO
+from synapscale.common.models import new_id
 from tests.people import Person
 
 MICRO_USD = Decimal("0.000001")
@@ -22,7 +24,7 @@ MICRO_USD = Decimal("0.000001")
 
 @dataclass(frozen=True)
 class Call:
-    """One call; ``cost`` in millionths of a dollar. Nothing is charged: that would take a wallet's event."""
+    """One call; ``cost`` and what is ``charged`` in millionths of a dollar. Who is charged needs money in the wallet."""
 
     at: datetime
     person: Person
@@ -34,6 +36,7 @@ class Call:
     tokens: tuple[int, int, int, int, int, int] = (10, 0, 0, 0, 20, 0)
     """Input, cached, written to the cache for 5 minutes and for an hour, output, reasoning."""
     cost: int = 0
+    charged: int = 0
     latency_ms: int | None = 100
     first_token_ms: int | None = None
 
@@ -42,7 +45,7 @@ class Call:
         """What this call alone comes to."""
         fresh, cached, minutes, hour, output, reasoning = self.tokens
         is_timed = self.status == "success" and self.latency_ms is not None
-        return Figures(
+        return Figures.named(
             calls=1,
             messages=int(self.attempt == 1),
             input_tokens=fresh + cached + minutes + hour,
@@ -51,7 +54,7 @@ class Call:
             output_tokens=output + reasoning,
             reasoning_tokens=reasoning,
             total_tokens=sum(self.tokens),
-            charged_usd=ZERO,
+            charged_usd=self.charged * MICRO_USD,
             cost_usd=self.cost * MICRO_USD,
             timed_calls=int(is_timed),
             latency_ms=(self.latency_ms or 0) if is_timed else 0,
@@ -94,6 +97,8 @@ def write(calls: Iterable[Call]) -> list[UsageLog]:
             reasoning_tokens=reasoning,
             total_tokens=sum(call.tokens),
             cost_usd=call.cost * MICRO_USD,
+            charged_usd=call.charged * MICRO_USD,
+            billing_event_id=_charge(call, message) if call.charged else None,
             latency_ms=call.latency_ms,
             time_to_first_token_ms=call.first_token_ms,
             key_source=call.key_source,
@@ -110,6 +115,20 @@ def write(calls: Iterable[Call]) -> list[UsageLog]:
         created.auto_now_add = True
     UsageTail.objects.bulk_create(UsageTail(workspace_id=log.workspace_id, usage_log=log) for log in found)
     return found
+
+
+def _charge(call: Call, message: Message) -> uuid.UUID:
+    """The wallet's event of a call."""
+    event_id = new_id()
+    ledger.charge(
+        wallet_id=ledger.wallet_of(call.person.workspace.pk).pk,
+        workspace_id=call.person.workspace.pk,
+        amount=call.charged * MICRO_USD,
+        reference=f"test:{message.pk}",
+        user_id=call.person.user.pk,
+        event_id=event_id,
+    )
+    return event_id
 
 
 def added(calls: Iterable[Call]) -> Figures:

@@ -170,22 +170,3 @@ def test_over_the_wire(alice: Person, mail_server: Any, settings: Any) -> None:
     for header in ("Subject: [SynapScale] Negative feedback in acme: 1", "To: quality@example.org"):
         assert header in received
     assert "nobody may read" not in received
-
-
-def test_a_job_goes_on_after_it_has_failed() -> None:
-    from synapscale.asgi import _regularly
-
-    async def run() -> None:
-        enough, runs = asyncio.Event(), []
-
-        async def job() -> None:
-            runs.append(1)
-            if len(runs) == 3:
-                enough.set()
-            raise ValueError("out of luck")
-
-        task = asyncio.create_task(_regularly(job, name="job", seconds=0))
-        await asyncio.wait_for(enough.wait(), 10)
-        task.cancel()
-
-    asyncio.run(run())
