@@ -30,7 +30,7 @@ class AnalyticsConfig(AppConfig):
             description="look at the alert rules, fire and resolve",
         )
         periodic.register(
-            name="alert deliveries",
+            name="alert_deliveries",
             setting="ALERT_DELIVERY_SECONDS",
             run=delivering.deliver_due,
             description="send mails and webhooks about alerts",
