@@ -83,7 +83,7 @@ def require_subject(rule: AlertRule) -> None:
         is_there = key is not None and _exists(rule, key)
     if not is_there:
         said = f"There is no such {rule.get_scope_display().lower().removeprefix('each ')}."
-        raise Refusal(said, code="invalid", details={"subject_id": [said]})
+        raise Refusal(f"subject_id: {said}", code="invalid", details={"subject_id": [said]})
 
 
 def _as_uuid(text: str) -> uuid.UUID | None:
