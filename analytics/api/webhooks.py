@@ -102,7 +102,7 @@ class WebhookTestView(AsyncActionsMixin, StrictQuery, APIView):  # type: ignore[
     """Tries an endpoint out."""
 
     permission_classes = [Keeper]
-    scopes_to_write = frozenset({Scope.ADMIN})
+    scopes_to_read = scopes_to_write = frozenset({Scope.ADMIN})
 
     @extend_schema(request=None, responses=WebhookTestSerializer)
     def post(self, request: Request, id: str) -> Coroutine[Any, Any, Response]:

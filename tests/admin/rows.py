@@ -25,6 +25,7 @@ from llm.types import Usage
 from synapscale.common.models import TenantModel
 from synapscale.common.tenancy import fleet_wide
 from tagging.models import Tag, TagLink, TagRule
+from tests import full
 from tests.catalogue import make_llm
 from tests.people import Person, fund, join, make_workspace
 from workspaces.models import AccessToken, RateBucket, UserVariable
@@ -141,6 +142,7 @@ def make_workplace(number: int) -> Person:
         rule=rule,
         confidence_score="0.5",
     )
+    full.alert(owner)
     token, _ = AccessToken.issue(user=owner.user, workspace=workspace, name=f"token {number}")
     TokenSpend.objects.create(workspace=workspace, access_token=token)
     RateBucket.objects.create(

@@ -9,6 +9,7 @@ from django.apps import apps
 from django.contrib import admin
 from django.db.models import Model
 
+from analytics.models import Alert, AlertDelivery, AlertRule, WebhookEndpoint
 from billing.models import BillingEvent, Hold, HoldIncident, TokenSpend, Wallet
 from conversations.models import (
     Agent,
@@ -27,11 +28,12 @@ from tests.admin.rows import CONTENT, SECRET, Office, make_workplace, newest, ou
 from workspaces.models import AccessToken, Membership, RateBucket, User, UserVariable, Workspace
 
 READ_ONLY = [
-    BillingEvent, ConversationLLM, Hold, HoldIncident, IdempotencyKey, Message, MessageImage, RateBucket,
+    Alert, AlertDelivery, BillingEvent, ConversationLLM, Hold, HoldIncident, IdempotencyKey, Message, MessageImage, RateBucket,
     TokenSpend, UsageLog,
 ]  # fmt: skip
 ADDABLE = [
     Agent,
+    AlertRule,
     AccessToken,
     Conversation,
     LLM,
@@ -48,6 +50,7 @@ KEPT = [
     *READ_ONLY,
     AccessToken,
     Agent,
+    AlertRule,
     Conversation,
     LLM,
     LLMPrice,
@@ -58,6 +61,7 @@ KEPT = [
     TagRule,
     User,
     Wallet,
+    WebhookEndpoint,
     Workspace,
 ]
 """What no one can delete here."""

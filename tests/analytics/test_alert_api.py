@@ -158,7 +158,8 @@ def test_scopes(alice: Person, path: str) -> None:
 def test_lists_take_as_many_queries_for_30_rows_as_for_1(
     alice: Person, staff: Person, django_assert_num_queries: Any
 ) -> None:
-    alice.get("analytics/alert-rules")
+    for person in (alice, staff):  # the first use of a token is noted
+        person.get("analytics/alert-rules")
     for count in (1, 29):
         for _ in range(count):
             fire(alice.workspace)

@@ -11,6 +11,7 @@ from django.urls import get_resolver
 from conversations.models import Conversation
 from llm.models import LLM
 from tests.api.asking import Api, error_of, make_agent, make_answer, messages_of
+from tests.full import alert as make_alert
 from tests.people import Person
 from tests.tagging.tagged import condition, make_tag, said
 from workspaces.models import AccessToken, Scope
@@ -74,6 +75,11 @@ def limit(person: Person, *scopes: str) -> Person:
         ("tag-links", {"chat", "read"}),
         ("tag-rules", {"chat", "read"}),
         ("tag-rules/conditions", {"chat", "read"}),
+        ("analytics/alerts", {"billing"}),
+        ("analytics/alerts/{alert}", {"billing"}),
+        ("analytics/alert-rules", {"billing"}),
+        ("analytics/alert-rules/conditions", {"billing"}),
+        ("analytics/webhooks", {"billing"}),
         ("workspaces", {"read", "admin"}),
         ("workspaces/{workspace}", {"read", "admin"}),
         ("workspaces/{workspace}/members", {"read", "admin"}),
@@ -81,7 +87,7 @@ def limit(person: Person, *scopes: str) -> Person:
 )
 def test_reading(alice: Person, chat: Conversation, llm: LLM, path: str, sufficient: set[str]) -> None:
     ids = {"chat": chat.pk, "llm": llm.pk, "workspace": alice.workspace.pk}
-    path = path.format(**ids, agent=make_agent(alice, llm).pk)
+    path = path.format(**ids, agent=make_agent(alice, llm).pk, alert=make_alert(alice).pk)
     for scope in ALL:
         response = limit(alice, scope).get(path)
         if scope in sufficient:
@@ -106,6 +112,9 @@ def test_reading(alice: Person, chat: Conversation, llm: LLM, path: str, suffici
         ("post", "tags/there/merge", {"into": "else"}, "chat"),
         ("delete", "tags/there", {}, "chat"),
         ("post", "tag-rules", {"name": "Images", "condition": "test-says"}, "admin"),
+        ("post", "analytics/alerts/{alert}/acknowledge", {}, "admin"),
+        ("patch", "analytics/alert-rules/{rule}", {"name": "B"}, "admin"),
+        ("post", "analytics/webhooks", {"url": "https://hooks.example.com/"}, "admin"),
         ("patch", "workspaces/{workspace}", {"name": "B"}, "admin"),
         ("post", "workspaces/{workspace}/members", {"email": "erin@example.org"}, "admin"),
         ("patch", "workspaces/{workspace}/members/{member}", {"role": "owner"}, "admin"),
@@ -116,7 +125,10 @@ def test_writing(
     alice: Person, bob: Person, chat: Conversation, llm: LLM, method: str, path: str, body: Any, sufficient: str
 ) -> None:
     ids = {"chat": chat.pk, "answer": make_answer(chat).pk, "workspace": alice.workspace.pk}
-    path = path.format(**ids, agent=make_agent(alice, llm).pk, member=bob.membership.pk)
+    alert = make_alert(alice)
+    path = path.format(
+        **ids, agent=make_agent(alice, llm).pk, member=bob.membership.pk, alert=alert.pk, rule=alert.rule_id
+    )
     for label in ("there", "else"):
         make_tag(alice, label)
     if "targets" in body:
