@@ -70,7 +70,7 @@ def _costs(rule: AlertRule, now: datetime) -> list[Observation]:
         value = figures.charged_usd if which == "cost" else figures.cost_usd
         if value > rule.threshold and figures.calls >= rule.min_calls:
             said = (
-                f"{_PAID[which]} {words.usd(value)} for {figures.calls} calls of the last "
+                f"{_PAID[which]} {words.usd(value)} for {words.count(figures.calls, 'call')} of the last "
                 f"{words.duration(rule.window_seconds)}; more than {words.usd(rule.threshold)} is too much."
             )
             over.append((key, value, said))
@@ -106,7 +106,7 @@ def _error_rates(rule: AlertRule, now: datetime) -> list[Observation]:
         value = ratio(figures.failed, figures.calls, places=4)
         if value is not None and value > rule.threshold and figures.calls >= rule.min_calls:
             said = (
-                f"{figures.failed} of {figures.calls} calls of the last {words.duration(rule.window_seconds)} failed, "
+                f"{figures.failed} of {words.count(figures.calls, 'call')} of the last {words.duration(rule.window_seconds)} failed, "
                 f"which is {words.percent(value)}; more than {words.percent(rule.threshold)} is too much."
             )
             over.append((key, value, said))
@@ -144,7 +144,7 @@ def _latencies(rule: AlertRule, now: datetime) -> list[Observation]:
         value = milliseconds / 1000
         if value > rule.threshold and calls >= rule.min_calls:
             said = (
-                f"the {statistic} of the time to the whole answer was {words.plain(value)} s, of {calls} answers of the "
+                f"the {statistic} of the time to the whole answer was {words.plain(value)} s, of {words.count(calls, 'answer')} of the "
                 f"last {words.duration(rule.window_seconds)}; more than {words.plain(rule.threshold)} s is too much."
             )
             over.append((key, value, said))

@@ -29,3 +29,8 @@ def percent(share: Decimal) -> str:
 def usd(amount: Decimal) -> str:
     """All digits that there are."""
     return f"${usd_text(amount)}"
+
+
+def count(number: int, what: str) -> str:
+    """``1 call``, ``2 calls``."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
