@@ -105,6 +105,9 @@ def test_every_address_has_its_operations(schema: Any) -> None:
         "get tag-links", "get tag-links/{id}", "post tag-links/{id}/accept", "post tag-links/{id}/reject",
         "get tag-rules", "post tag-rules", "get tag-rules/{id}", "patch tag-rules/{id}", "delete tag-rules/{id}",
         "get tag-rules/conditions",
+        "get analytics/usage", "get analytics/costs", "get analytics/users/{key}", "get analytics/workspaces/{key}",
+        "get analytics/conversations/{key}", "get analytics/llms/{key}", "get analytics/models/compare",
+        "get analytics/metrics", "get analytics/live", "get analytics/health",
         f"get {message}/{{message_pk}}/feedback", f"post {message}/{{message_pk}}/feedback",
         f"patch {message}/{{message_pk}}/feedback", f"delete {message}/{{message_pk}}/feedback",
     }  # fmt: skip
@@ -162,7 +165,7 @@ def test_enumerations_have_names_that_mean_something(schema: Any) -> None:
     names = {name for name in schema["components"]["schemas"] if name.endswith("Enum")}
     assert names == {
         "AskRoleEnum", "BillingEventStatusEnum", "BlankEnum", "CircuitEnum", "ConversationKindEnum",
-        "ConversationStatusEnum", "EventTypeEnum", "FeedbackCategoryEnum", "KeyOwnerEnum", "KeySourceEnum", "MemberRoleEnum",
+        "ConversationStatusEnum", "EventTypeEnum", "FeedbackCategoryEnum", "FiguresOfEnum", "GranularityEnum", "HealthStatusEnum", "KeyOwnerEnum", "KeySourceEnum", "MemberRoleEnum",
         "MessageRoleEnum", "MessageStatusEnum", "ModeEnum", "NullEnum", "ProviderEnum", "ReasoningEffortEnum", "ScopeEnum",
         "SpendPeriodEnum", "TagOriginEnum", "TagStateEnum", "ThumbEnum",
         "UsageStatusEnum", "VariableCategoryEnum", "WalletStatusEnum", "WorkspaceKindEnum", "WorkspaceStatusEnum",

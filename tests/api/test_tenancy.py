@@ -117,6 +117,11 @@ def objects(transactional_db: None, cast: Cast, llm: LLM) -> Objects:
         f"tag-links/{link.pk}/accept",
         f"tag-links/{link.pk}/reject",
         f"tag-rules/{rule.pk}",
+        f"analytics/users/{alice.user.pk}",
+        f"analytics/users/{cast.bob.user.pk}",
+        f"analytics/workspaces/{alice.workspace.pk}",
+        f"analytics/workspaces/{alice.workspace.slug}",
+        f"analytics/conversations/{chat.pk}",
     )
     return Objects(
         paths=paths,
@@ -142,6 +147,11 @@ def objects(transactional_db: None, cast: Cast, llm: LLM) -> Objects:
             "tag-links",
             "tag-rules",
             "tag-rules/conditions",
+            "analytics/usage",
+            "analytics/costs",
+            "analytics/models/compare",
+            "analytics/metrics",
+            "analytics/health",
         ),
     )
 
@@ -234,8 +244,18 @@ def test_the_matrix_names_every_address(objects: Objects) -> None:
         "tag-rule-list",
         "tag-rule-detail",
         "tag-rule-conditions",
+        "analytics-usage",
+        "analytics-costs",
+        "analytics-user",
+        "analytics-workspace",
+        "analytics-conversation",
+        "analytics-llm",  # the models are everybody's; the figures of each are the caller's
+        "analytics-compare",
+        "analytics-metrics",
+        "analytics-live",
+        "analytics-health",
     }
-    assert len(objects.paths) == 28
+    assert len(objects.paths) == 33
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -247,7 +267,13 @@ def test_a_stranger_finds_nothing_and_changes_nothing(objects: Objects, cast: Ca
             response = send(cast.charlie.token, method, path, body)
             assert response.status_code in {404, 405}, (method, path, body, response.content)
             if method not in {"head"} and response.status_code == 404:
-                assert error_of(response, 404, "not_found")["message"] in {"Not found.", "There is no such tag."}
+                assert error_of(response, 404, "not_found")["message"] in {
+                    "Not found.",
+                    "There is no such tag.",
+                    "There is no such user.",
+                    "There is no such workspace.",
+                    "There is no such conversation.",
+                }
     assert everything() == before
 
 
