@@ -62,6 +62,7 @@ def fill(person: Person, llm: LLM) -> Conversation:
     rule = TagRule.objects.create(
         workspace=person.workspace, name="Failures", condition="error", tag=tag, created_by=person.user
     )
+    TagRule.objects.create(workspace=person.workspace, name="Failed", condition="error", is_builtin=True)
     TagLink.objects.create(
         workspace=person.workspace,
         tag=tag,

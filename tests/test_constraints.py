@@ -172,6 +172,7 @@ DUPLICATES: dict[str, tuple[str, dict[str, str]]] = {
     "idempotency_keys_once": ("idempotency_keys", {}),
     "tags_once": ("tags", {}),
     "tag_rules_once": ("tag_rules", {}),
+    "tag_rules_builtin_once": ("tag_rules", {"name": "'Other'"}),
     "tag_links_once": ("tag_links", {}),
 }
 ONE = {
@@ -183,6 +184,8 @@ ONE = {
     "rate_buckets_per_token": "access_token_id IS NOT NULL",
     "rate_buckets_per_workspace": "access_token_id IS NULL",
     "conversations_one_for_api_calls": "kind = 'api'",
+    "tag_rules_once": "NOT is_builtin",
+    "tag_rules_builtin_once": "is_builtin",
 }
 """Which row to copy, where not any will do."""
 

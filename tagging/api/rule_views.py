@@ -143,8 +143,8 @@ class RuleViewSet(StrictQuery, viewsets.ModelViewSet[TagRule]):
                     links.hold_tags([rule.tag_id], workspace_id=rule.workspace_id)
                 rule.save()
         except IntegrityError:
-            others = TagRule.objects.filter(workspace_id=rule.workspace_id, name=rule.name).exclude(pk=rule.pk)
-            if not others.exists():
+            others = TagRule.objects.filter(workspace_id=rule.workspace_id, name=rule.name, is_builtin=False)
+            if not others.exclude(pk=rule.pk).exists():
                 raise
             raise Conflict(f"There is a rule “{rule.name}” already.", code="rule_exists") from None
         return self._shown(rule)

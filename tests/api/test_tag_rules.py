@@ -129,6 +129,9 @@ def test_a_rule_sets_a_tag_that_there_is_and_that_is_not_the_systems(cast: Cast)
 def test_names_are_one_of_each(cast: Cast) -> None:
     rule, other = make_rule(cast.alice), make_rule(cast.alice, "Other")
     make_rule(cast.charlie, "Theirs")
+    make_rule(cast.alice, "Topic", condition="topic", is_builtin=True)
+    assert cast.alice.post("tag-rules", {"name": "Topic", "condition": "test-says"}).status_code == 201
+    error_of(cast.alice.post("tag-rules", {"name": "Topic", "condition": "test-says"}), 409, "rule_exists")
     error_of(cast.alice.post("tag-rules", {"name": "Rule", "condition": "test-says"}), 409, "rule_exists")
     error_of(cast.alice.patch(f"tag-rules/{other.pk}", {"name": "Rule"}), 409, "rule_exists")
     assert cast.alice.patch(f"tag-rules/{rule.pk}", {"name": "Rule"}).status_code == 200

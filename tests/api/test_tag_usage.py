@@ -194,6 +194,8 @@ def test_what_is_asked_wrongly(alice: Person) -> None:
     assert_invalid(alice.get("tags/t/usage", start="2026-02-01", end="2026-02-01"), "end")
     assert_invalid(alice.get("tags/usage"), "tag")
     assert_invalid(alice.get("tags/usage", tag="a,b"), "tag")
+    assert_invalid(alice.get("tags/usage", tag=[f"t:{number}" for number in range(11)]), "tag")
+    assert alice.get("tags/usage", tag=["t"] * 11).status_code == 200  # the same, said often
     error_of(alice.get("tags/nobody/usage"), 404, "not_found")
 
 
