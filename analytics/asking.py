@@ -25,13 +25,12 @@ from llm.models import LLM, ProviderName
 from synapscale.common.errors import Forbidden
 from synapscale.common.filters import StrictFilterSet
 from tagging import vocabulary
+from tagging.asked import patterns_of
 from tagging.models import Tag
-from tagging.names import NotATag, parse_pattern
 from workspaces.authentication import Caller
 from workspaces.models import Membership, User, Workspace
 
 MAX_TAGS = 100
-MAX_PATTERNS = 10
 GROUPS = ("workspace", "user", "llm", "provider", "agent", "tag", "key_source", "status")
 PARAMETERS = (
     *windows.PARAMETERS,
@@ -228,14 +227,9 @@ def _group_by(params: QueryDict, workspace: Workspace | None) -> tuple[str, ...]
 
 
 def _tags(params: QueryDict, workspace: Workspace | None) -> tuple[tuple[Tag, ...], ...]:
-    try:
-        patterns = list(dict.fromkeys(parse_pattern(text) for text in params.getlist("tag")))
-    except NotATag as error:
-        raise ValidationError({"tag": [str(error)]}) from None
+    patterns = patterns_of(params)
     if not patterns:
         return ()
-    if len(patterns) > MAX_PATTERNS:
-        raise ValidationError({"tag": [f"At most {MAX_PATTERNS} tags."]})
     if workspace is None:
         raise ValidationError({"workspace": ["Tags are a workspace's: say of which."]})
     rows = Tag.objects.filter(workspace=workspace)
