@@ -9,6 +9,18 @@ from django.apps import apps
 from django.contrib import admin
 from django.db.models import Model
 
+from analytics.models import (
+    AgentDay,
+    FleetHour,
+    FleetLatencyDay,
+    HealthState,
+    LatencyDay,
+    RollupState,
+    UsageDay,
+    UsageHour,
+    UsageTail,
+    UserDay,
+)
 from billing.models import BillingEvent, Hold, HoldIncident, TokenSpend, Wallet
 from conversations.models import (
     Agent,
@@ -66,10 +78,17 @@ models = pytest.mark.parametrize("model", our_models(), ids=lambda model: model.
 read_only = pytest.mark.parametrize("model", READ_ONLY, ids=lambda model: model.__name__)
 
 
+SUMS = {
+    *(UsageTail, UsageHour, UsageDay, UserDay, AgentDay, LatencyDay, FleetHour, FleetLatencyDay),
+    *(RollupState, HealthState),
+}
+"""Made of other rows: operators look at figures, not at what these are kept in."""
+
+
 def test_every_model_of_the_project_is_registered() -> None:
     ours = ("workspaces", "llm", "billing", "tagging", "conversations", "analytics")
     missing = {m for label in ours for m in apps.get_app_config(label).get_models()} - set(admin.site._registry)
-    assert missing == set()
+    assert missing == SUMS
 
 
 @models
