@@ -278,6 +278,7 @@ def test_links_are_filtered(alice: Person) -> None:
         assert [row["id"] for row in rows] == [str(link.pk) for link in found], query
     assert_invalid(alice.get("tag-links", tag="x"), "tag")
     assert_invalid(alice.get("tag-links", state="x"), "state")
+    assert_invalid(alice.get("tag-links", target_type="x"), "target_type")
     assert_invalid(alice.get("tag-links", nonsense="x"), "nonsense")
 
 
