@@ -66,7 +66,7 @@ class UserProfileSerializer(HeadSerializer):
     tokens = TokensSerializer()
     latency = LatencySerializer()
     own_key_share = serializers.CharField(allow_null=True)
-    feedback = OpinionsSerializer(help_text="On their answers, by whoever gave it.")
+    feedback = OpinionsSerializer(help_text="On their answers; members see their own and what is public.")
     totals = UsageMetricsSerializer()
     models = KeyedUsageSerializer(many=True)
 

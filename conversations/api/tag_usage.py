@@ -157,9 +157,7 @@ def _head(who: Caller, window: windows.Window) -> dict[str, Any]:
 
 def _with_feedback(found: ByModel, tags: list[Tag], asked: Asked) -> dict[str, Any]:
     """The sums in all and by model, each with what people think of the answers of these calls."""
-    rows = MessageFeedback.objects.filter(
-        workspace_id=asked.workspace_id, message_id__in=tag_usage.answers_of(tags, asked)
-    )
+    rows = tag_usage.feedback_on(tags, asked) if tags else MessageFeedback.objects.none()
     liked = feedback_figures.figures_by(rows, "message__model_used") if tags else {}
     models = [
         {"model": model, **_figures(usage), "feedback": liked.get(model, Figures()).as_json()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -180,6 +181,28 @@ def test_settings_are_kept_as_the_condition_checks_them(alice: Person) -> None:
         assert alice.post("tag-rules", body).json()["settings"] == {"about": "everything"}
         error = error_of(alice.post("tag-rules", {**body, "settings": {"about": "nothing"}}), 400, "invalid")
         assert error["details"] == {"settings": ["No."]}
+
+
+def test_only_what_was_given_is_saved(alice: Person) -> None:
+    """Another admin renames the rule, then deletes it, between our reading and our writing."""
+    rule = make_rule(alice, condition="test-meanwhile")
+    rows = TagRule.objects.filter(workspace=alice.workspace, pk=rule.pk)
+
+    def rename(settings: Any) -> Any:
+        rows.update(name="Renamed")
+        return settings
+
+    def delete(settings: Any) -> Any:
+        rules.delete(rule)
+        return settings
+
+    with condition("test-meanwhile") as made:
+        rules.register(replace(made, check=rename))
+        assert alice.patch(f"tag-rules/{rule.pk}", {"settings": {"about": "x"}}).status_code == 200
+        assert (rows.get().name, rows.get().settings) == ("Renamed", {"about": "x"})
+        rules.register(replace(made, check=delete))
+        error_of(alice.patch(f"tag-rules/{rule.pk}", {"settings": {}}), 404, "not_found")
+        assert not rows.exists()
 
 
 def test_how_a_rule_has_done(alice: Person) -> None:
