@@ -238,6 +238,11 @@ SPECTACULAR_SETTINGS = {
         "ConversationKindEnum": "conversations.models.Conversation.Kind",
         "FeedbackCategoryEnum": "conversations.models.MessageFeedback.Category",
         "FiguresOfEnum": ["user", "workspace", "fleet"],
+        "ReportKindEnum": "analytics.models.Report.Kind",
+        "ReportPeriodEnum": "analytics.models.Report.Period",
+        "ReportScheduleEnum": "analytics.models.Report.Schedule",
+        "ReportFormatEnum": "analytics.models.Report.Format",
+        "ReportRunStateEnum": "analytics.models.ReportRun.State",
         "ScopeEnum": "workspaces.models.Scope",
         "KeyOwnerEnum": ["user", "workspace"],
         "VariableCategoryEnum": "workspaces.models.UserVariable.Category",
@@ -293,6 +298,8 @@ EMAIL_HOST_USER = env("EMAIL_HOST_USER")
 EMAIL_HOST_PASSWORD = env("EMAIL_HOST_PASSWORD")
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env("DEFAULT_FROM_EMAIL", "synapscale@localhost")
+# Where clients reach the API, for links in mails.
+PUBLIC_URL = env("PUBLIC_URL", "http://localhost:8000").rstrip("/")
 # The server tells workspaces of negative feedback every so many seconds; 0 leaves it to `manage.py send_feedback_alerts`.
 FEEDBACK_ALERT_SECONDS = env_int("FEEDBACK_ALERT_SECONDS", 60)
 

@@ -9,6 +9,7 @@ from django.apps import apps
 from django.contrib import admin
 from django.db.models import Model
 
+from analytics.models import Report, ReportMail, ReportRun
 from billing.models import BillingEvent, Hold, HoldIncident, TokenSpend, Wallet
 from conversations.models import (
     Agent,
@@ -27,8 +28,8 @@ from tests.admin.rows import CONTENT, SECRET, Office, make_workplace, newest, ou
 from workspaces.models import AccessToken, Membership, RateBucket, User, UserVariable, Workspace
 
 READ_ONLY = [
-    BillingEvent, ConversationLLM, Hold, HoldIncident, IdempotencyKey, Message, MessageImage, RateBucket,
-    TokenSpend, UsageLog,
+    BillingEvent, ConversationLLM, Hold, HoldIncident, IdempotencyKey, Message, MessageImage, RateBucket, Report,
+    ReportMail, ReportRun, TokenSpend, UsageLog,
 ]  # fmt: skip
 ADDABLE = [
     Agent,
