@@ -13,6 +13,7 @@ from analytics.asking import Asked, Asker
 from analytics.models import Report, ReportRun
 from analytics.reports import rights
 from conversations.windows import Window
+from synapscale.common.errors import Conflict
 
 FILTERS = ("workspace", "user", "llm", "provider", "tag", "agent", "key_source", "status")
 OF_FIGURES = ("granularity", "group_by")
@@ -56,13 +57,26 @@ def frozen(definition: Definition, found: Asked) -> Definition:
     return fixed
 
 
-def of_report(report: Report, window: Window, *, reader: Asker) -> Asked:
-    """What ``reader`` may see of it now. Raises ValidationError and Forbidden."""
+def by_its_maker(report: Report, definition: Definition, *, kind: str, window: Window) -> Asked:
+    """With the rights that the report's maker has now. Raises Forbidden where they have left, and Conflict where what is
+    asked for is not there any more.
+    """
     maker = rights.member_of(report.workspace_id, report.created_by_id)
-    return rights.narrowed(asked(maker, report.definition, kind=report.kind, window=window), reader)
+    try:
+        return asked(maker, definition, kind=kind, window=window)
+    except ValidationError as error:
+        details: Any = error.detail
+        said = "; ".join(f"{name}: {messages[0]}" for name, messages in details.items())
+        raise Conflict(
+            f"The report asks for what is not there for it any more. {said}", code="report_outdated", details=details
+        ) from None
+
+
+def of_report(report: Report, window: Window, *, reader: Asker) -> Asked:
+    """What ``reader`` may see of it now. Raises Forbidden and Conflict."""
+    return rights.narrowed(by_its_maker(report, report.definition, kind=report.kind, window=window), reader)
 
 
 def of_run(run: ReportRun, window: Window, *, reader: Asker) -> Asked:
     """The same of a run, with the definition of then and the rights of now."""
-    maker = rights.member_of(run.workspace_id, run.report.created_by_id)
-    return rights.narrowed(asked(maker, run.definition, kind=run.kind, window=window), reader)
+    return rights.narrowed(by_its_maker(run.report, run.definition, kind=run.kind, window=window), reader)

@@ -11,16 +11,14 @@ import logging
 import uuid
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db import DatabaseError, IntegrityError, transaction
 from django.utils import timezone
-from rest_framework.serializers import ValidationError
 
 from analytics.asking import Asked, Asker
 from analytics.models import Report, ReportMail, ReportRun
-from analytics.reports import definitions, files, mails, rights, schedule
+from analytics.reports import definitions, files, mails, schedule
 from analytics.reports.saving import members_among
 from analytics.reports.windows import window_of
 from conversations.windows import Window
@@ -62,7 +60,7 @@ def run_due(*, now: datetime | None = None) -> Done:
         waiting = list(ReportRun.objects.filter(state=State.QUEUED).select_related("report").order_by("pk")[:BATCH])
     for run in waiting:
         try:
-            done.failed += finish(run) is State.FAILED
+            done.failed += finish(run, now=now) is State.FAILED
         except DatabaseError as error:
             done.failed += 1  # it waits for the next call
             logger.warning("run %s is not finished, will try again: %s", run.pk, type(error).__name__)
@@ -87,17 +85,18 @@ def _make_due(report: Report, now: datetime) -> bool:
 
 def run_now(report: Report, who: Asker, *, idempotency_key: str = "") -> tuple[ReportRun, bool]:
     """A run of the window as it is now, and whether it is new. The same key again is the same run."""
+    now = timezone.now()
     if idempotency_key and (known := _run_with(report, who, idempotency_key)):
         return known, False
     try:
         with transaction.atomic():
-            run = _queued(report, who.user.pk, now=timezone.now(), idempotency_key=idempotency_key)
+            run = _queued(report, who.user.pk, now=now, idempotency_key=idempotency_key)
     except IntegrityError:
         known = _run_with(report, who, idempotency_key) if idempotency_key else None
         if known is None:
             raise NotFound("The report has just been deleted.") from None
         return known, False  # the other request was faster
-    finish(run)
+    finish(run, now=now)
     run.refresh_from_db()
     return run, True
 
@@ -140,26 +139,18 @@ class _Outcome:
     error: str = ""
 
 
-def finish(run: ReportRun) -> ReportRun.State:
+def finish(run: ReportRun, *, now: datetime) -> ReportRun.State:
     """Look whether it can be read, by the rights that its maker has now, and how many rows it has; then the links to it
     are due.
     """
     window = window_of_run(run)
     try:
-        maker = rights.member_of(run.workspace_id, run.report.created_by_id)
-        asked = definitions.asked(maker, run.definition, kind=run.kind, window=window)
+        asked = definitions.by_its_maker(run.report, run.definition, kind=run.kind, window=window)
         outcome = _Outcome(State.DONE, definitions.frozen(run.definition, asked), rows=_count(asked, run))
-    except ValidationError as error:
-        outcome = _Outcome(State.FAILED, run.definition, error=_said(error))
     except Refusal as refusal:
         outcome = _Outcome(State.FAILED, run.definition, error=refusal.message[:500])
-    retry_transaction(_write, run, outcome)
+    retry_transaction(_write, run, outcome, now)
     return outcome.state
-
-
-def _said(error: ValidationError) -> str:
-    details: Any = error.detail
-    return "; ".join(f"{name}: {said[0]}" for name, said in details.items())[:500]
 
 
 def _count(asked: Asked, run: ReportRun) -> int | None:
@@ -171,16 +162,16 @@ def _count(asked: Asked, run: ReportRun) -> int | None:
         return None
 
 
-def _write(run: ReportRun, outcome: _Outcome) -> None:
+def _write(run: ReportRun, outcome: _Outcome, now: datetime) -> None:
     with transaction.atomic():
         queued = ReportRun.objects.filter(workspace_id=run.workspace_id, pk=run.pk, state=State.QUEUED)
         if not queued.update(finished_at=timezone.now(), **asdict(outcome)):
             return  # another process has
         if run.due_at is not None and outcome.state is State.DONE:
-            _post(run)
+            _post(run, now)
 
 
-def _post(run: ReportRun) -> None:
+def _post(run: ReportRun, now: datetime) -> None:
     """Links to those who are members still."""
     members = members_among(run.workspace_id, run.report.recipients)
     ReportMail.objects.bulk_create(
@@ -189,14 +180,14 @@ def _post(run: ReportRun) -> None:
             report_id=run.report_id,
             run=run,
             user_id=membership.user_id,
-            next_try_at=timezone.now(),
+            next_try_at=now,
         )
         for membership in members.values()
     )
 
 
 def readable(run: ReportRun, who: Asker) -> Asked:
-    """What ``who`` may see of it. Raises Refusal and ValidationError."""
+    """What ``who`` may see of it. Raises Refusal."""
     if run.state == State.QUEUED:
         raise Conflict("This run is not ready yet.", code="run_queued", retry_after=5)
     if run.state == State.FAILED:
