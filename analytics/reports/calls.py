@@ -74,6 +74,7 @@ _NUMBERS = {
     "latency_ms": "u.latency_ms",
     "first_token_ms": "u.time_to_first_token_ms",
 }
+_TOKENS = tuple(name for name in _NUMBERS if name.endswith("_tokens"))
 _SELECTED = ", ".join([*(f"u.{name}" for name in (*_KEYS, *_PLAIN)), *_NUMBERS.values()])
 _MONEY = UsdField()
 
@@ -135,7 +136,7 @@ class Call:
             key_source,
             status,
             error_code,
-            *(int(numbers[name]) for name in list(_NUMBERS)[:8]),
+            *(numbers[name] for name in _TOKENS),
             bool(numbers["is_estimate"]),
             usd_text(_MONEY.from_scaled(numbers["charged_usd"])),
             usd_text(_MONEY.from_scaled(numbers["cost_usd"])),

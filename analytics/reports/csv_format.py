@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from analytics.reports.columns import Table, Type
@@ -28,25 +28,23 @@ def original(cell: str) -> str:
 
 
 def write(table: Table) -> Iterator[bytes]:
-    types = [column.type for column in table.columns]
+    cells = [_CELLS[column.type] for column in table.columns]
     yield _lines([[column.name for column in table.columns]])
     for page in table.pages:
-        yield _lines([[_cell(value, type_) for value, type_ in zip(row, types, strict=True)] for row in page])
+        yield _lines(
+            [["" if value is None else cell(value) for value, cell in zip(row, cells, strict=True)] for row in page]
+        )
 
 
-def _cell(value: Any, type_: Type) -> str:
-    """Numbers and times stay what they are, with a minus or without; only text can be a formula."""
-    if value is None:
-        return ""
-    if type_ is Type.TEXT:
-        return safe(value)
-    if type_ is Type.TEXTS:
-        return safe(", ".join(value))  # no label has a comma
-    if type_ is Type.TIME:
-        return str(value.isoformat())
-    if type_ is Type.BOOLEAN:
-        return "true" if value else "false"
-    return str(value)
+_CELLS: dict[Type, Callable[[Any], str]] = {
+    Type.TEXT: safe,
+    Type.TEXTS: lambda texts: safe(", ".join(texts)),  # no label has a comma
+    Type.TIME: lambda moment: str(moment.isoformat()),
+    Type.BOOLEAN: lambda value: "true" if value else "false",
+    Type.INTEGER: str,
+    Type.DECIMAL: str,
+}
+"""Numbers and times stay what they are, with a minus or without; only text can be a formula."""
 
 
 def _lines(rows: list[list[str]]) -> bytes:
