@@ -55,15 +55,19 @@ def run_due(*, now: datetime | None = None) -> Done:
     with fleet_wide():
         due = list(Report.objects.filter(next_run_at__lte=now).order_by("next_run_at", "pk")[:BATCH])
     for report in due:
-        done.runs += retry_transaction(_make_due, report, now)
+        try:
+            done.runs += retry_transaction(_make_due, report, now)
+        except Exception:
+            done.failed += 1  # the others run all the same
+            logger.exception("report %s did not run, will try again", report.pk)
     with fleet_wide():
         waiting = list(ReportRun.objects.filter(state=State.QUEUED).select_related("report").order_by("pk")[:BATCH])
     for run in waiting:
         try:
             done.failed += finish(run, now=now) is State.FAILED
-        except DatabaseError as error:
-            done.failed += 1  # it waits for the next call
-            logger.warning("run %s is not finished, will try again: %s", run.pk, type(error).__name__)
+        except Exception:
+            done.failed += 1
+            logger.exception("run %s is not finished, will try again", run.pk)
     sent = mails.send_due(now=now, limit=BATCH)
     done.mails, done.failed = sent.sent, done.failed + sent.failed
     return done

@@ -33,12 +33,15 @@ def create(who: Asker, **fields: Any) -> Report:
 
 def change(report: Report, who: Asker, **fields: Any) -> Report:
     """Raises ValidationError, naming the field, and Conflict."""
+    due_at = report.next_run_at
     for name, value in fields.items():
         setattr(report, name, value)
     _check(report, who)
     changed = {*fields, "start_at", "end_at", "is_for_staff", "updated_at"}
-    # Only then: a change of the name must not undo what a run has written since.
-    changed |= {"next_run_at"} if {"schedule", "hour", "tz"} & set(fields) else set()
+    if {"schedule", "hour", "tz"} & set(fields):
+        changed.add("next_run_at")
+    else:
+        report.next_run_at = due_at  # a change of the name must not undo what a run has written since
     _save(report, update_fields=sorted(changed))
     return report
 

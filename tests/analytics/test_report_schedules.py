@@ -15,7 +15,7 @@ from django.core.management import call_command
 from django.db import connection
 
 from analytics.models import Report, ReportMail
-from analytics.reports import mails, runs, saving, schedule
+from analytics.reports import files, mails, runs, saving, schedule
 from tests.analytics.reports import make, runs_of
 from tests.people import Cast, Person
 from workspaces.models import Membership
@@ -136,6 +136,26 @@ def test_one_that_fails_does_not_stop_the_others(cast: Cast) -> None:
     assert str(done) == "2 runs made, 1 links sent, 1 failed"
 
 
+def test_one_that_breaks_does_not_stop_the_others(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken, fine = scheduled(cast.bob, name="Broken"), scheduled(cast.alice)
+    count, make_due = files.count, runs._make_due
+
+    def breaking(report: Report, now: datetime) -> bool:
+        if report.pk == broken.pk:
+            raise RuntimeError("a time zone that is gone")
+        return make_due(report, now)
+
+    monkeypatch.setattr(runs, "_make_due", breaking)
+    done = runs.run_due(now=MONDAY)
+    assert (done.runs, done.failed, len(runs_of(fine)), runs_of(broken)) == (1, 1, 1, [])
+    monkeypatch.undo()
+    monkeypatch.setattr(files, "count", _broken(RuntimeError()))
+    assert runs.run_due(now=MONDAY).failed == 1
+    monkeypatch.setattr(files, "count", count)
+    assert runs.run_due(now=MONDAY).failed == 0
+    assert [run.state for run in runs_of(broken)] == ["done"]
+
+
 def test_a_run_whose_process_died_is_finished_by_another(alice: Person) -> None:
     report = scheduled(alice, recipients=[str(alice.user.pk)])
     assert runs._make_due(report, MONDAY)
@@ -238,10 +258,10 @@ def test_whoever_leaves_before_it_is_sent_gets_none(cast: Cast, monkeypatch: pyt
 
 
 def _broken(error: Exception) -> Any:
-    def message_of(row: ReportMail) -> Any:
+    def breaking(*args: Any) -> Any:
         raise error
 
-    return message_of
+    return breaking
 
 
 @pytest.mark.parametrize("error", [ConnectionRefusedError(), smtplib.SMTPDataError(451, b"later"), ValueError("x")])
