@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -29,10 +29,6 @@ def made(person: Person, **fields: Any) -> dict[str, Any]:
     assert response.status_code == 201, response.content
     found: dict[str, Any] = response.json()
     return found
-
-
-def row_of(report: dict[str, Any]) -> Report:
-    return Report.objects.get(workspace__reports__id=report["id"], pk=report["id"])
 
 
 def run(person: Person, report: dict[str, Any], **headers: str) -> dict[str, Any]:
@@ -104,6 +100,3 @@ def make(person: Person, **fields: Any) -> Report:
 
 def runs_of(report: Report) -> list[ReportRun]:
     return list(ReportRun.objects.filter(workspace_id=report.workspace_id, report=report).order_by("pk"))
-
-
-SECOND = timedelta(seconds=1)
