@@ -219,3 +219,20 @@ class RollupState(models.Model):
 
     def __str__(self) -> str:
         return f"Sums as of {self.rolled_up_at}"
+
+
+from analytics.models_reports import Report, ReportMail, ReportRun  # noqa: E402  # tables of this app, in a file of their own
+
+__all__ = [
+    "FleetHour",
+    "FleetLatencyDay",
+    "LatencyDay",
+    "Report",
+    "ReportMail",
+    "ReportRun",
+    "RollupState",
+    "UsageDay",
+    "UsageHour",
+    "UsageTail",
+    "UserDay",
+]

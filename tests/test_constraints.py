@@ -21,6 +21,7 @@ OURS = [
     model
     for model in apps.get_models()
     if model.__module__.split(".")[0] in {"workspaces", "llm", "billing", "tagging", "conversations"}
+    or model.__module__ == "analytics.models_reports"
 ]
 
 # The smallest change to a sound database that each CHECK constraint forbids.
@@ -63,6 +64,12 @@ FORBIDDEN: dict[str, str] = {
     "tag_links_decided": "UPDATE tag_links SET state = 'rejected'",
     "tag_links_suggested": "UPDATE tag_links SET state = 'suggested', decided_at = created_at",
     "user_variables_one_owner": "UPDATE user_variables SET user_id = NULL",
+    "reports_fixed_window": "UPDATE reports SET period = 'fixed'",
+    "reports_scheduled": "UPDATE reports SET next_run_at = NULL",
+    "reports_hour": "UPDATE reports SET hour = 24",
+    "report_runs_window": "UPDATE report_runs SET start_at = end_at, end_at = start_at",
+    "report_runs_state": "UPDATE report_runs SET state = 'queued'",
+    "report_mails_state": "UPDATE report_mails SET next_try_at = mailed_at",
     "llms_private_has_connection": "UPDATE llms SET provider = 'private'",
     "llms_output_fits_context": "UPDATE llms SET max_output_tokens = context_window + 1",
     "llm_prices_period": "UPDATE llm_prices SET effective_to = effective_from",
@@ -115,6 +122,14 @@ ALSO_FORBIDDEN = [
     ("tag_links_origin", "UPDATE tag_links SET confidence_score = NULL"),
     ("tag_links_origin", "UPDATE tag_links SET origin = 'person', rule_id = NULL"),
     ("tag_links_origin", "UPDATE tag_links SET origin = 'person', confidence_score = NULL"),
+    ("reports_fixed_window", "UPDATE reports SET start_at = created_at"),
+    ("reports_fixed_window", "UPDATE reports SET end_at = created_at"),
+    ("reports_fixed_window", "UPDATE reports SET period = 'fixed', start_at = created_at, end_at = created_at"),
+    ("reports_scheduled", "UPDATE reports SET schedule = 'none'"),
+    ("report_runs_state", "UPDATE report_runs SET finished_at = NULL"),
+    ("report_runs_state", "UPDATE report_runs SET error = 'x'"),
+    ("report_runs_state", "UPDATE report_runs SET state = 'failed', rows = NULL"),
+    ("report_runs_state", "UPDATE report_runs SET state = 'failed', error = 'x'"),
     (
         "tag_links_suggested",
         "UPDATE tag_links SET state = 'suggested', origin = 'person', rule_id = NULL, confidence_score = NULL",
@@ -174,6 +189,10 @@ DUPLICATES: dict[str, tuple[str, dict[str, str]]] = {
     "tag_rules_once": ("tag_rules", {}),
     "tag_rules_builtin_once": ("tag_rules", {"name": "'Other'"}),
     "tag_links_once": ("tag_links", {}),
+    "reports_once": ("reports", {}),
+    "report_runs_once_due": ("report_runs", {"idempotency_key": "''"}),
+    "report_runs_once_asked": ("report_runs", {"due_at": "NULL"}),
+    "report_mails_once": ("report_mails", {}),
 }
 ONE = {
     "billing_events_chain": "event_type = 'usage'",

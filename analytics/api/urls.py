@@ -1,10 +1,15 @@
-from django.urls import re_path
+from django.urls import include, path, re_path
 
 from analytics.api.profiles import ComparisonView, ConversationView, ModelView, UserView, WorkspaceView
 from analytics.api.pulse import HealthView, LiveView, MetricsView
+from analytics.api.reports import UUID, ReportRunViewSet, ReportViewSet
 from analytics.api.views import CostsView, UsageView
+from synapscale.common.views import OptionalSlashRouter
 
 KEY = r"(?P<key>[^/]+)"
+reports = OptionalSlashRouter()
+reports.register("analytics/reports", ReportViewSet, basename="report")
+reports.register(rf"analytics/reports/(?P<report_pk>{UUID})/runs", ReportRunViewSet, basename="report-run")
 urlpatterns = [
     re_path(r"^analytics/usage/?$", UsageView.as_view(), name="analytics-usage"),
     re_path(r"^analytics/costs/?$", CostsView.as_view(), name="analytics-costs"),
@@ -16,4 +21,5 @@ urlpatterns = [
     re_path(r"^analytics/health/?$", HealthView.as_view(), name="analytics-health"),
     re_path(r"^analytics/metrics/?$", MetricsView.as_view(), name="analytics-metrics"),
     re_path(r"^analytics/live/?$", LiveView.as_view(), name="analytics-live"),
+    path("", include(reports.urls)),
 ]

@@ -25,6 +25,7 @@ from llm.types import Usage
 from synapscale.common.models import TenantModel
 from synapscale.common.tenancy import fleet_wide
 from tagging.models import Tag, TagLink, TagRule
+from tests import full
 from tests.catalogue import make_llm
 from tests.people import Person, fund, join, make_workspace
 from workspaces.models import AccessToken, RateBucket, UserVariable
@@ -149,6 +150,7 @@ def make_workplace(number: int) -> Person:
     ProviderConnection.objects.create(
         slug=f"host-{number}", name=f"Host {number}", base_url="https://models.example/v1"
     )
+    full.report(owner)
     Group.objects.create(name=f"group {number}")
     return owner
 

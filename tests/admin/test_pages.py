@@ -15,6 +15,9 @@ from analytics.models import (
     FleetLatencyDay,
     HealthState,
     LatencyDay,
+    Report,
+    ReportMail,
+    ReportRun,
     RollupState,
     UsageDay,
     UsageHour,
@@ -39,8 +42,8 @@ from tests.admin.rows import CONTENT, SECRET, Office, make_workplace, newest, ou
 from workspaces.models import AccessToken, Membership, RateBucket, User, UserVariable, Workspace
 
 READ_ONLY = [
-    BillingEvent, ConversationLLM, Hold, HoldIncident, IdempotencyKey, Message, MessageImage, RateBucket,
-    TokenSpend, UsageLog,
+    BillingEvent, ConversationLLM, Hold, HoldIncident, IdempotencyKey, Message, MessageImage, RateBucket, Report,
+    ReportMail, ReportRun, TokenSpend, UsageLog,
 ]  # fmt: skip
 ADDABLE = [
     Agent,

@@ -108,6 +108,10 @@ def test_every_address_has_its_operations(schema: Any) -> None:
         "get analytics/usage", "get analytics/costs", "get analytics/users/{key}", "get analytics/workspaces/{key}",
         "get analytics/conversations/{key}", "get analytics/llms/{key}", "get analytics/models/compare",
         "get analytics/metrics", "get analytics/live", "get analytics/health",
+        "get analytics/reports", "post analytics/reports", "get analytics/reports/{id}", "patch analytics/reports/{id}",
+        "delete analytics/reports/{id}", "post analytics/reports/{id}/run", "get analytics/reports/{id}/download",
+        "get analytics/reports/{report_pk}/runs", "get analytics/reports/{report_pk}/runs/{id}",
+        "get analytics/reports/{report_pk}/runs/{id}/download",
         f"get {message}/{{message_pk}}/feedback", f"post {message}/{{message_pk}}/feedback",
         f"patch {message}/{{message_pk}}/feedback", f"delete {message}/{{message_pk}}/feedback",
     }  # fmt: skip
@@ -165,8 +169,10 @@ def test_enumerations_have_names_that_mean_something(schema: Any) -> None:
     names = {name for name in schema["components"]["schemas"] if name.endswith("Enum")}
     assert names == {
         "AskRoleEnum", "BillingEventStatusEnum", "BlankEnum", "CircuitEnum", "ConversationKindEnum",
-        "ConversationStatusEnum", "EventTypeEnum", "FeedbackCategoryEnum", "FiguresOfEnum", "GranularityEnum", "HealthStatusEnum", "KeyOwnerEnum", "KeySourceEnum", "MemberRoleEnum",
-        "MessageRoleEnum", "MessageStatusEnum", "ModeEnum", "NullEnum", "ProviderEnum", "ReasoningEffortEnum", "ScopeEnum",
+        "ConversationStatusEnum", "EventTypeEnum", "FeedbackCategoryEnum", "FiguresOfEnum", "GranularityEnum",
+        "HealthStatusEnum", "KeyOwnerEnum", "KeySourceEnum", "MemberRoleEnum", "MessageRoleEnum", "MessageStatusEnum", "ModeEnum",
+        "NullEnum", "ProviderEnum", "ReasoningEffortEnum", "ReportFormatEnum", "ReportKindEnum", "ReportPeriodEnum",
+        "ReportRunStateEnum", "ReportScheduleEnum", "ScopeEnum",
         "SpendPeriodEnum", "TagOriginEnum", "TagStateEnum", "ThumbEnum",
         "UsageStatusEnum", "VariableCategoryEnum", "WalletStatusEnum", "WorkspaceKindEnum", "WorkspaceStatusEnum",
     }  # fmt: skip
@@ -206,6 +212,12 @@ def test_answers_are_as_described(
         for behaviour in (answer_(), refusal(401)):
             paid.script(behaviour)
             assert_described(schema, "post", keys + "/{provider}/test", api.post(alice, f"{real}/openai/test", {}))
+    kept = api.post(alice, "analytics/reports", {"name": "Today", "kind": "calls", "period": "today"})
+    assert_described(schema, "post", "analytics/reports", kept)
+    report = kept.json()["id"]
+    ran = api.post(alice, f"analytics/reports/{report}/run", {})
+    assert_described(schema, "post", "analytics/reports/{id}/run", ran)
+    run = ran.json()["id"]
     for path, real in {
         "workspaces": "workspaces",
         "workspaces/{id}": space,
@@ -234,6 +246,10 @@ def test_answers_are_as_described(
         message + "/{message_pk}/feedback": f"{messages_of(chat)}/{answer}/feedback",
         "feedback": "feedback",
         "feedback/summary": "feedback/summary?group_by=agent",
+        "analytics/reports": "analytics/reports",
+        "analytics/reports/{id}": f"analytics/reports/{report}",
+        "analytics/reports/{report_pk}/runs": f"analytics/reports/{report}/runs",
+        "analytics/reports/{report_pk}/runs/{id}": f"analytics/reports/{report}/runs/{run}",
     }.items():
         response = api.get(alice, real)
         assert response.status_code == 200, real

@@ -11,6 +11,7 @@ from django.urls import get_resolver
 from conversations.models import Conversation
 from llm.models import LLM
 from tests.api.asking import Api, error_of, make_agent, make_answer, messages_of
+from tests.full import report as make_report
 from tests.people import Person
 from tests.tagging.tagged import condition, make_tag, said
 from workspaces.models import AccessToken, Scope
@@ -74,6 +75,10 @@ def limit(person: Person, *scopes: str) -> Person:
         ("tag-links", {"chat", "read"}),
         ("tag-rules", {"chat", "read"}),
         ("tag-rules/conditions", {"chat", "read"}),
+        ("analytics/reports", {"billing"}),
+        ("analytics/reports/{report}", {"billing"}),
+        ("analytics/reports/{report}/runs", {"billing"}),
+        ("analytics/reports/{report}/download", {"billing"}),
         ("workspaces", {"read", "admin"}),
         ("workspaces/{workspace}", {"read", "admin"}),
         ("workspaces/{workspace}/members", {"read", "admin"}),
@@ -81,11 +86,11 @@ def limit(person: Person, *scopes: str) -> Person:
 )
 def test_reading(alice: Person, chat: Conversation, llm: LLM, path: str, sufficient: set[str]) -> None:
     ids = {"chat": chat.pk, "llm": llm.pk, "workspace": alice.workspace.pk}
-    path = path.format(**ids, agent=make_agent(alice, llm).pk)
+    path = path.format(**ids, agent=make_agent(alice, llm).pk, report=make_report(alice).pk)
     for scope in ALL:
         response = limit(alice, scope).get(path)
         if scope in sufficient:
-            assert response.status_code == 200, response.content
+            assert response.status_code == 200, response
         else:
             assert set(error_of(response, 403, "scope_missing")["details"]["scopes"]) == sufficient
     assert limit(alice, *ALL - sufficient, next(iter(sufficient))).get(path).status_code == 200
@@ -106,6 +111,10 @@ def test_reading(alice: Person, chat: Conversation, llm: LLM, path: str, suffici
         ("post", "tags/there/merge", {"into": "else"}, "chat"),
         ("delete", "tags/there", {}, "chat"),
         ("post", "tag-rules", {"name": "Images", "condition": "test-says"}, "admin"),
+        ("post", "analytics/reports", {"name": "Today", "kind": "calls", "period": "today"}, "billing"),
+        ("patch", "analytics/reports/{report}", {"name": "B"}, "billing"),
+        ("post", "analytics/reports/{report}/run", {}, "billing"),
+        ("delete", "analytics/reports/{report}", {}, "billing"),
         ("patch", "workspaces/{workspace}", {"name": "B"}, "admin"),
         ("post", "workspaces/{workspace}/members", {"email": "erin@example.org"}, "admin"),
         ("patch", "workspaces/{workspace}/members/{member}", {"role": "owner"}, "admin"),
@@ -116,7 +125,8 @@ def test_writing(
     alice: Person, bob: Person, chat: Conversation, llm: LLM, method: str, path: str, body: Any, sufficient: str
 ) -> None:
     ids = {"chat": chat.pk, "answer": make_answer(chat).pk, "workspace": alice.workspace.pk}
-    path = path.format(**ids, agent=make_agent(alice, llm).pk, member=bob.membership.pk)
+    report = make_report(alice)
+    path = path.format(**ids, agent=make_agent(alice, llm).pk, member=bob.membership.pk, report=report.pk)
     for label in ("there", "else"):
         make_tag(alice, label)
     if "targets" in body:

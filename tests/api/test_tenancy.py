@@ -18,6 +18,7 @@ from llm.models import LLM
 from synapscale.common.tenancy import fleet_wide
 from tagging.models import Tag, TagLink, TagRule
 from tests.api.asking import error_of, make_agent, make_answer, make_conversation
+from tests.full import report as make_report
 from tests.people import Cast, fund
 from workspaces import variables
 from workspaces.models import AccessToken
@@ -32,7 +33,7 @@ ONE_SHOTS = (
     "llm/openai/models",
     "llm/nobody/generate",
 )
-ACTIONS = ("/rotate", "/test", "/merge", "/accept", "/reject")
+ACTIONS = ("/rotate", "/test", "/merge", "/accept", "/reject", "/run")
 METHODS = ("get", "head", "post", "put", "patch", "delete", "options", "trace")
 BODIES: list[dict[str, Any]] = [
     {},
@@ -88,6 +89,8 @@ def objects(transactional_db: None, cast: Cast, llm: LLM) -> Objects:
         rule=rule,
         confidence_score=1,
     )
+    kept = make_report(alice)
+    ran = kept.runs.get()
     paths = (
         space,
         f"{space}/members",
@@ -122,6 +125,12 @@ def objects(transactional_db: None, cast: Cast, llm: LLM) -> Objects:
         f"analytics/workspaces/{alice.workspace.pk}",
         f"analytics/workspaces/{alice.workspace.slug}",
         f"analytics/conversations/{chat.pk}",
+        f"analytics/reports/{kept.pk}",
+        f"analytics/reports/{kept.pk}/run",
+        f"analytics/reports/{kept.pk}/download",
+        f"analytics/reports/{kept.pk}/runs",
+        f"analytics/reports/{kept.pk}/runs/{ran.pk}",
+        f"analytics/reports/{kept.pk}/runs/{ran.pk}/download",
     )
     return Objects(
         paths=paths,
@@ -152,6 +161,7 @@ def objects(transactional_db: None, cast: Cast, llm: LLM) -> Objects:
             "analytics/models/compare",
             "analytics/metrics",
             "analytics/health",
+            "analytics/reports",
         ),
     )
 
@@ -254,8 +264,15 @@ def test_the_matrix_names_every_address(objects: Objects) -> None:
         "analytics-metrics",
         "analytics-live",
         "analytics-health",
+        "report-list",
+        "report-detail",
+        "report-run",
+        "report-download",
+        "report-run-list",
+        "report-run-detail",
+        "report-run-download",
     }
-    assert len(objects.paths) == 33
+    assert len(objects.paths) == 39
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -291,7 +308,7 @@ def test_the_lists_of_a_stranger_show_only_what_is_his(objects: Objects, cast: C
     assert b"".join(cast.charlie.get("feedback/export").streaming_content) == b""
     for path in (
         *("agents", "conversations", "feedback", "billing-events", "user-variables", "user-variables/api-keys"),
-        *("tags", "tags/autocomplete", "tag-links"),
+        *("tags", "tags/autocomplete", "tag-links", "analytics/reports"),
     ):
         assert cast.charlie.get(path).json()["results"] == []
     assert [row["name"] for row in cast.charlie.get("access-tokens", all="true").json()["results"]] == [
