@@ -221,18 +221,32 @@ class RollupState(models.Model):
         return f"Sums as of {self.rolled_up_at}"
 
 
-from analytics.models_reports import Report, ReportMail, ReportRun  # noqa: E402  # tables of this app, in a file of their own
+# Tables of this app, in files of their own.
+from analytics.models_alerts import Alert, AlertRule, Severity, Subject  # noqa: E402
+from analytics.models_delivery import AlertDelivery, AlertEvent, WebhookEndpoint  # noqa: E402
+from analytics.models_reports import Report, ReportMail, ReportRun  # noqa: E402
 
 __all__ = [
+    "AgentDay",
+    "Alert",
+    "AlertDelivery",
+    "AlertEvent",
+    "AlertRule",
     "FleetHour",
     "FleetLatencyDay",
+    "FleetModel",
+    "HealthState",
     "LatencyDay",
     "Report",
     "ReportMail",
     "ReportRun",
     "RollupState",
+    "Severity",
+    "Subject",
+    "Sums",
     "UsageDay",
     "UsageHour",
     "UsageTail",
     "UserDay",
+    "WebhookEndpoint",
 ]

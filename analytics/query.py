@@ -138,6 +138,7 @@ def figures(
     by: tuple[str, ...] = (),
     tags: Sequence[Tag] = (),
     uses_sums: bool = True,
+    max_rows: int = MAX_ROWS,
 ) -> Answer:
     """The figures of ``wanted`` in the periods between ``edges`` (UTC, ascending), grouped by some of ``DIMENSIONS``.
 
@@ -159,13 +160,13 @@ def figures(
     sql = (
         f"SELECT {columns}, {sums_sql()} FROM (SELECT {period} AS period, x.* FROM ("
         + " UNION ALL ".join(part for part, _ in parts)
-        + f") x) x GROUP BY {columns} LIMIT {MAX_ROWS + 1}"
+        + f") x) x GROUP BY {columns} LIMIT {max_rows + 1}"
     )
     given = ([] if one_period else [engine.edges(edges)]) + [value for _, values in parts for value in values]
     with reading(wanted), connection.cursor() as cursor:
         cursor.execute(sql, given)
         rows = cursor.fetchall()
-    if len(rows) > MAX_ROWS:
+    if len(rows) > max_rows:
         raise TooManyFigures
     found = Answer(source=source.table if source else "usage_logs")
     for number, *rest in rows:

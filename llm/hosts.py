@@ -145,25 +145,25 @@ _PORT = re.compile(r"[1-9][0-9]{0,4}")
 _PATH = re.compile(r"[A-Za-z0-9._~/-]*")
 
 
-def check_url(url: str, *, allows_private: bool) -> None:
-    """Raise ``HostForbidden`` that says what is wrong with a base URL. Nothing is looked up.
+def check_url(url: str, *, allows_private: bool, what: str = "A base URL") -> None:
+    """Raise ``HostForbidden`` that says what is wrong with a URL, which is called ``what``. Nothing is looked up.
 
     Every part has one spelling only, so that no two parsers can disagree about where the URL leads.
     """
     if len(url) > MAX_URL_CHARACTERS:
-        raise HostForbidden(f"A base URL has at most {MAX_URL_CHARACTERS} characters.")
+        raise HostForbidden(f"{what} has at most {MAX_URL_CHARACTERS} characters.")
     if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
-        raise HostForbidden("A base URL is plain ASCII without spaces; an international name is written as “xn--…”.")
+        raise HostForbidden(f"{what} is plain ASCII without spaces; an international name is written as “xn--…”.")
     scheme, _, rest = url.partition("://")
     if scheme not in ("https", "http") or not rest:
-        raise HostForbidden("A base URL begins with https://, like https://host/v1.")
+        raise HostForbidden(f"{what} begins with https://, like https://host/v1.")
     if scheme == "http" and not allows_private:
         raise HostForbidden("Only https:// is allowed; plain http:// is for hosts in a private network.")
     if "?" in rest or "#" in rest:
-        raise HostForbidden("A base URL has neither a query nor a fragment.")
+        raise HostForbidden(f"{what} has neither a query nor a fragment.")
     authority, _, path = rest.partition("/")
     if "@" in authority:
-        raise HostForbidden("A base URL carries neither a user nor a password; the key has a field of its own.")
+        raise HostForbidden(f"{what} carries neither a user nor a password; the key has a field of its own.")
     if not _PATH.fullmatch(path) or {".", ".."} & set(path.split("/")):
         raise HostForbidden("The path of a base URL has letters, digits and - . _ ~ only, and no “..”.")
     address = _read_authority(authority, allows_private=allows_private)

@@ -253,6 +253,11 @@ SPECTACULAR_SETTINGS = {
         "VariableCategoryEnum": "workspaces.models.UserVariable.Category",
         "TagOriginEnum": "tagging.models.TagLink.Origin",
         "TagStateEnum": "tagging.models.TagLink.State",
+        "AlertScopeEnum": "analytics.models.AlertRule.Scope",
+        "AlertStateEnum": "analytics.models.Alert.State",
+        "AlertSeverityEnum": "analytics.models.Severity",
+        "AlertSubjectEnum": "analytics.models.Subject",
+        "AlertOwnerEnum": ["workspace", "operators"],
     },
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = env_int("MAX_REQUEST_BYTES", 25 * 1024 * 1024)
@@ -313,6 +318,13 @@ DEFAULT_FROM_EMAIL = env("DEFAULT_FROM_EMAIL", "synapscale@localhost")
 PUBLIC_URL = env("PUBLIC_URL", "http://localhost:8000").rstrip("/")
 # The server tells workspaces of negative feedback every so many seconds; 0 leaves it to `manage.py send_feedback_alerts`.
 FEEDBACK_ALERT_SECONDS = env_int("FEEDBACK_ALERT_SECONDS", 60)
+
+# --- Alerts ---------------------------------------------------------------------------------------------------------
+# The server looks at the alert rules every so many seconds, and sends what is due; 0 leaves it to `manage.py check_alerts`.
+ALERT_SECONDS = env_int("ALERT_SECONDS", 60)
+ALERT_DELIVERY_SECONDS = env_int("ALERT_DELIVERY_SECONDS", 10)
+# Operators who are told by mail of what their own rules find, separated by commas.
+ALERT_EMAILS = env_list("ALERT_EMAILS")
 
 # --- Observing ------------------------------------------------------------------------------------------------------
 # The bearer token that /metrics asks for; without one it answers only to this machine.

@@ -7,7 +7,8 @@ from decimal import Decimal
 
 from django.utils import timezone
 
-from analytics.models import Report, ReportMail, ReportRun
+from analytics.alerting import outbox
+from analytics.models import Alert, AlertEvent, AlertRule, Report, ReportMail, ReportRun, WebhookEndpoint
 from billing import ledger
 from billing.models import TokenSpend
 from conversations import admission
@@ -75,6 +76,7 @@ def fill(person: Person, llm: LLM) -> Conversation:
         confidence_score=1,
     )
     report(person)
+    alert(person)
     assert Message.objects.filter(workspace=person.workspace).count() == 2
     return conversation
 
@@ -110,4 +112,39 @@ def report(person: Person) -> Report:
     ReportMail.objects.create(
         workspace=person.workspace, report=made, run=run, user=person.user, tries=1, mailed_at=now
     )
+
+
+def alert(person: Person) -> Alert:
+    """An acknowledged alert of a rule of the workspace's own, told by mail and to a webhook."""
+    now = timezone.now()
+    endpoint = WebhookEndpoint(workspace=person.workspace, url="https://hooks.example.com/", created_by=person.user)
+    endpoint.new_secret()
+    endpoint.save(force_insert=True)
+    rule = AlertRule.objects.create(
+        workspace=person.workspace,
+        name="Cost",
+        condition="cost",
+        scope="user",
+        window_seconds=3600,
+        threshold=1,
+        created_by=person.user,
+    )
+    made = Alert.objects.create(
+        workspace=person.workspace,
+        rule=rule,
+        subject_kind="user",
+        subject_id=str(person.user.pk),
+        subject_label=person.user.email,
+        user=person.user,
+        state="acknowledged",
+        severity="warning",
+        value=2,
+        threshold=1,
+        explanation="Two is more than one.",
+        fired_at=now,
+        last_seen_at=now,
+        acknowledged_at=now,
+        acknowledged_by=person.user,
+    )
+    outbox.write(AlertEvent.FIRING, made, rule, now=now)
     return made

@@ -6,9 +6,12 @@ import pytest
 from django.apps import apps
 from django.db import DataError, IntegrityError, connection, models, transaction
 
-from conversations.models import Conversation
+from analytics import rollups
+from analytics.models import LatencyDay, UsageTail
+from conversations.models import Conversation, UsageLog
 from llm.models import LLM
 from synapscale.common.models import TenantModel, new_id
+from synapscale.common.tenancy import fleet_wide
 from tests.full import fill
 from tests.house import house
 from tests.people import Cast
@@ -22,6 +25,7 @@ OURS = [
     for model in apps.get_models()
     if model.__module__.split(".")[0] in {"workspaces", "llm", "billing", "tagging", "conversations"}
     or model.__module__ == "analytics.models_reports"
+    if model.__module__.split(".")[0] in {"workspaces", "llm", "billing", "tagging", "conversations", "analytics"}
 ]
 
 # The smallest change to a sound database that each CHECK constraint forbids.
@@ -70,6 +74,17 @@ FORBIDDEN: dict[str, str] = {
     "report_runs_window": "UPDATE report_runs SET start_at = end_at, end_at = start_at",
     "report_runs_state": "UPDATE report_runs SET state = 'queued'",
     "report_mails_state": "UPDATE report_mails SET next_try_at = mailed_at",
+    "rollup_state_one_row": "UPDATE rollup_state SET id = 2",
+    "alert_rules_builtin_is_operators": "UPDATE alert_rules SET is_builtin = true",
+    "alert_rules_fleet_is_operators": "UPDATE alert_rules SET scope = 'fleet'",
+    "alert_rules_window": "UPDATE alert_rules SET window_seconds = 59",
+    "alert_rules_cooldown": "UPDATE alert_rules SET cooldown_seconds = 59",
+    "alert_rules_threshold_not_negative": "UPDATE alert_rules SET threshold = -1",
+    "alerts_resolved": "UPDATE alerts SET resolved_at = fired_at",
+    "alerts_acknowledged_by": "UPDATE alerts SET acknowledged_by_id = NULL",
+    "alerts_acknowledged": "UPDATE alerts SET state = 'firing'",
+    "alert_deliveries_one_address": "UPDATE alert_deliveries SET recipient = 'a@example.org' WHERE channel = 'webhook'",
+    "alert_deliveries_sent": "UPDATE alert_deliveries SET sent_at = created_at",
     "llms_private_has_connection": "UPDATE llms SET provider = 'private'",
     "llms_output_fits_context": "UPDATE llms SET max_output_tokens = context_window + 1",
     "llm_prices_period": "UPDATE llm_prices SET effective_to = effective_from",
@@ -130,6 +145,15 @@ ALSO_FORBIDDEN = [
     ("report_runs_state", "UPDATE report_runs SET error = 'x'"),
     ("report_runs_state", "UPDATE report_runs SET state = 'failed', rows = NULL"),
     ("report_runs_state", "UPDATE report_runs SET state = 'failed', error = 'x'"),
+    ("alert_rules_window", "UPDATE alert_rules SET window_seconds = 2678401"),
+    ("alert_rules_cooldown", "UPDATE alert_rules SET cooldown_seconds = 2678401"),
+    ("alerts_resolved", "UPDATE alerts SET state = 'resolved'"),
+    ("alerts_acknowledged_by", "UPDATE alerts SET state = 'firing', acknowledged_at = NULL"),
+    ("alerts_acknowledged", "UPDATE alerts SET acknowledged_at = NULL, acknowledged_by_id = NULL"),
+    ("alert_deliveries_one_address", "UPDATE alert_deliveries SET endpoint_id = NULL WHERE channel = 'webhook'"),
+    ("alert_deliveries_one_address", "UPDATE alert_deliveries SET channel = 'webhook' WHERE channel = 'email'"),
+    ("alert_deliveries_one_address", "UPDATE alert_deliveries SET recipient = '' WHERE channel = 'email'"),
+    ("alert_deliveries_sent", "UPDATE alert_deliveries SET state = 'sent'"),
     (
         "tag_links_suggested",
         "UPDATE tag_links SET state = 'suggested', origin = 'person', rule_id = NULL, confidence_score = NULL",
@@ -144,6 +168,11 @@ def books(cast: Cast, llm: LLM) -> Cast:
     variable = UserVariable(user=cast.alice.user, category="general", name="x")
     variable.set_value("secret")
     variable.save()
+    with fleet_wide():
+        calls = list(UsageLog.objects.values_list("workspace_id", "pk"))
+    rollups.roll_up()
+    UsageTail.objects.bulk_create(UsageTail(workspace_id=workspace_id, usage_log_id=pk) for workspace_id, pk in calls)
+    LatencyDay.objects.create(workspace=cast.alice.workspace, day=variable.created_at, llm=llm, step=5, calls=1)
     return cast
 
 
@@ -193,6 +222,15 @@ DUPLICATES: dict[str, tuple[str, dict[str, str]]] = {
     "report_runs_once_due": ("report_runs", {"idempotency_key": "''"}),
     "report_runs_once_asked": ("report_runs", {"due_at": "NULL"}),
     "report_mails_once": ("report_mails", {}),
+    "usage_tail_once": ("usage_tail", {}),
+    "usage_hours_once": ("usage_hours", {}),
+    "usage_days_once": ("usage_days", {}),
+    "user_days_once": ("user_days", {}),
+    "agent_days_once": ("agent_days", {}),
+    "latency_days_once": ("latency_days", {}),
+    "alerts_one_open": ("alerts", {}),
+    "alert_deliveries_per_endpoint": ("alert_deliveries", {}),
+    "alert_deliveries_per_recipient": ("alert_deliveries", {}),
 }
 ONE = {
     "billing_events_chain": "event_type = 'usage'",
@@ -205,6 +243,8 @@ ONE = {
     "conversations_one_for_api_calls": "kind = 'api'",
     "tag_rules_once": "NOT is_builtin",
     "tag_rules_builtin_once": "is_builtin",
+    "alert_deliveries_per_endpoint": "channel = 'webhook'",
+    "alert_deliveries_per_recipient": "channel = 'email'",
 }
 """Which row to copy, where not any will do."""
 

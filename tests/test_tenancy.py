@@ -48,6 +48,8 @@ def test_the_tenants_tables_are_these() -> None:
     assert data_tables() == {
         "agent_days",
         "agents",
+        "alert_deliveries",
+        "alerts",
         "billing_events",
         "conversation_llms",
         "conversations",

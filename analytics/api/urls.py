@@ -1,11 +1,18 @@
 from django.urls import include, path, re_path
 
+from analytics.api.alert_rules import AlertRuleViewSet
+from analytics.api.alerts import AlertViewSet
 from analytics.api.profiles import ComparisonView, ConversationView, ModelView, UserView, WorkspaceView
 from analytics.api.pulse import HealthView, LiveView, MetricsView
 from analytics.api.reports import UUID, ReportRunViewSet, ReportViewSet
 from analytics.api.views import CostsView, UsageView
+from analytics.api.webhooks import WebhookTestView, WebhookViewSet
 from synapscale.common.views import OptionalSlashRouter
 
+router = OptionalSlashRouter()
+router.register("analytics/alerts", AlertViewSet, basename="alert")
+router.register("analytics/alert-rules", AlertRuleViewSet, basename="alert-rule")
+router.register("analytics/webhooks", WebhookViewSet, basename="webhook")
 KEY = r"(?P<key>[^/]+)"
 reports = OptionalSlashRouter()
 reports.register("analytics/reports", ReportViewSet, basename="report")
@@ -22,4 +29,6 @@ urlpatterns = [
     re_path(r"^analytics/metrics/?$", MetricsView.as_view(), name="analytics-metrics"),
     re_path(r"^analytics/live/?$", LiveView.as_view(), name="analytics-live"),
     path("", include(reports.urls)),
+    re_path(r"^analytics/webhooks/(?P<id>[0-9a-f-]{36})/test/?$", WebhookTestView.as_view(), name="webhook-test"),
+    *router.urls,
 ]

@@ -9,7 +9,7 @@ import synapscale.common.models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("analytics", "0003_health"),
+        ("analytics", "0010_alerts"),
         ("workspaces", "0006_autotags"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]

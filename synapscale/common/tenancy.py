@@ -21,12 +21,14 @@ _fleet_wide: contextvars.ContextVar[bool] = contextvars.ContextVar("fleet_wide",
 CONTROL = frozenset(
     {
         "access_tokens",
+        "alert_rules",
         "llm_prices",
         "llms",
         "memberships",
         "provider_connections",
         "user_variables",
         "users",
+        "webhook_endpoints",
         "workspaces",
     }
 )

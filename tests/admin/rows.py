@@ -142,6 +142,7 @@ def make_workplace(number: int) -> Person:
         rule=rule,
         confidence_score="0.5",
     )
+    full.alert(owner)
     token, _ = AccessToken.issue(user=owner.user, workspace=workspace, name=f"token {number}")
     TokenSpend.objects.create(workspace=workspace, access_token=token)
     RateBucket.objects.create(

@@ -11,6 +11,9 @@ from django.db.models import Model
 
 from analytics.models import (
     AgentDay,
+    Alert,
+    AlertDelivery,
+    AlertRule,
     FleetHour,
     FleetLatencyDay,
     HealthState,
@@ -23,6 +26,7 @@ from analytics.models import (
     UsageHour,
     UsageTail,
     UserDay,
+    WebhookEndpoint,
 )
 from billing.models import BillingEvent, Hold, HoldIncident, TokenSpend, Wallet
 from conversations.models import (
@@ -42,11 +46,12 @@ from tests.admin.rows import CONTENT, SECRET, Office, make_workplace, newest, ou
 from workspaces.models import AccessToken, Membership, RateBucket, User, UserVariable, Workspace
 
 READ_ONLY = [
-    BillingEvent, ConversationLLM, Hold, HoldIncident, IdempotencyKey, Message, MessageImage, RateBucket, Report,
-    ReportMail, ReportRun, TokenSpend, UsageLog,
+    Alert, AlertDelivery, BillingEvent, ConversationLLM, Hold, HoldIncident, IdempotencyKey, Message, MessageImage,
+    RateBucket, Report, ReportMail, ReportRun, TokenSpend, UsageLog,
 ]  # fmt: skip
 ADDABLE = [
     Agent,
+    AlertRule,
     AccessToken,
     Conversation,
     LLM,
@@ -63,6 +68,7 @@ KEPT = [
     *READ_ONLY,
     AccessToken,
     Agent,
+    AlertRule,
     Conversation,
     LLM,
     LLMPrice,
@@ -73,6 +79,7 @@ KEPT = [
     TagRule,
     User,
     Wallet,
+    WebhookEndpoint,
     Workspace,
 ]
 """What no one can delete here."""

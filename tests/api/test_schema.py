@@ -16,6 +16,7 @@ from django.urls import get_resolver
 from conversations.models import Conversation, MessageFeedback
 from llm.models import LLM
 from tests.api.asking import Api, make_agent, messages_of
+from tests.full import alert as make_alert
 from tests.people import Person
 from tests.providers.standins import StandIn, refusal
 from tests.providers.standins import answer as answer_
@@ -59,7 +60,7 @@ def test_every_address_has_its_operations(schema: Any) -> None:
             if hasattr(pattern, "url_patterns"):
                 walk(pattern.url_patterns, path)
             elif path.startswith("api/v1/"):
-                simple = re.sub(r"\(\?P<\w+>(\[[^]]*\]|[^)])+\)", "{}", path).replace("^", "")
+                simple = re.sub(r"\(\?P<\w+>(\[[^]]*\]|\([^)]*\)|[^()])+\)", "{}", path).replace("^", "")
                 routes.add("/" + simple.removesuffix("/?$").removesuffix("/?\\Z"))
 
     walk(get_resolver().url_patterns, "")
@@ -112,6 +113,11 @@ def test_every_address_has_its_operations(schema: Any) -> None:
         "delete analytics/reports/{id}", "post analytics/reports/{id}/run", "get analytics/reports/{id}/download",
         "get analytics/reports/{report_pk}/runs", "get analytics/reports/{report_pk}/runs/{id}",
         "get analytics/reports/{report_pk}/runs/{id}/download",
+        "get analytics/alerts", "get analytics/alerts/{id}", "post analytics/alerts/{id}/acknowledge",
+        "get analytics/alert-rules", "post analytics/alert-rules", "get analytics/alert-rules/{id}",
+        "patch analytics/alert-rules/{id}", "delete analytics/alert-rules/{id}", "get analytics/alert-rules/conditions",
+        "get analytics/webhooks", "post analytics/webhooks", "get analytics/webhooks/{id}", "patch analytics/webhooks/{id}",
+        "delete analytics/webhooks/{id}", "post analytics/webhooks/{id}/rotate", "post analytics/webhooks/{id}/test",
         f"get {message}/{{message_pk}}/feedback", f"post {message}/{{message_pk}}/feedback",
         f"patch {message}/{{message_pk}}/feedback", f"delete {message}/{{message_pk}}/feedback",
     }  # fmt: skip
@@ -168,11 +174,11 @@ def test_one_shot_calls(schema: Any) -> None:
 def test_enumerations_have_names_that_mean_something(schema: Any) -> None:
     names = {name for name in schema["components"]["schemas"] if name.endswith("Enum")}
     assert names == {
-        "AskRoleEnum", "BillingEventStatusEnum", "BlankEnum", "CircuitEnum", "ConversationKindEnum",
-        "ConversationStatusEnum", "EventTypeEnum", "FeedbackCategoryEnum", "FiguresOfEnum", "GranularityEnum",
-        "HealthStatusEnum", "KeyOwnerEnum", "KeySourceEnum", "MemberRoleEnum", "MessageRoleEnum", "MessageStatusEnum", "ModeEnum",
-        "NullEnum", "ProviderEnum", "ReasoningEffortEnum", "ReportFormatEnum", "ReportKindEnum", "ReportPeriodEnum",
-        "ReportRunStateEnum", "ReportScheduleEnum", "ScopeEnum",
+        "AlertOwnerEnum", "AlertScopeEnum", "AlertSeverityEnum", "AlertStateEnum", "AlertSubjectEnum", "AskRoleEnum",
+        "BillingEventStatusEnum", "BlankEnum", "CircuitEnum", "ConversationKindEnum", "ConversationStatusEnum", "EventTypeEnum",
+        "FeedbackCategoryEnum", "FiguresOfEnum", "GranularityEnum", "HealthStatusEnum", "KeyOwnerEnum", "KeySourceEnum",
+        "MemberRoleEnum", "MessageRoleEnum", "MessageStatusEnum", "ModeEnum", "NullEnum", "ProviderEnum", "ReasoningEffortEnum",
+        "ReportFormatEnum", "ReportKindEnum", "ReportPeriodEnum", "ReportRunStateEnum", "ReportScheduleEnum", "ScopeEnum",
         "SpendPeriodEnum", "TagOriginEnum", "TagStateEnum", "ThumbEnum",
         "UsageStatusEnum", "VariableCategoryEnum", "WalletStatusEnum", "WorkspaceKindEnum", "WorkspaceStatusEnum",
     }  # fmt: skip
@@ -193,6 +199,14 @@ def test_answers_are_as_described(
     assert_described(
         schema, "post", "access-tokens/{id}/rotate", api.post(alice, f"access-tokens/{token['id']}/rotate", {})
     )
+    rule = {"name": "A", "condition": "cost", "scope": "user", "window_seconds": 3600, "threshold": "5"}
+    assert_described(schema, "post", "analytics/alert-rules", api.post(alice, "analytics/alert-rules", rule))
+    hook = api.post(alice, "analytics/webhooks", {"url": "https://127.0.0.2.example.com/"})
+    assert_described(schema, "post", "analytics/webhooks", hook)
+    for verb in ("rotate", "test"):
+        tried = api.post(alice, f"analytics/webhooks/{hook.json()['id']}/{verb}", {})
+        assert_described(schema, "post", f"analytics/webhooks/{{id}}/{verb}", tried)
+    fired = make_alert(alice)
     space, event = f"workspaces/{alice.workspace.pk}", alice.workspace.billing_events.first()
     made = [
         api.post(alice, path, {"category": "secret", "name": "A", "value": "x"})
@@ -244,6 +258,13 @@ def test_answers_are_as_described(
         message: messages_of(chat),
         message + "/{id}": f"{messages_of(chat)}/{answer}",
         message + "/{message_pk}/feedback": f"{messages_of(chat)}/{answer}/feedback",
+        "analytics/alerts": "analytics/alerts",
+        "analytics/alerts/{id}": f"analytics/alerts/{fired.pk}",
+        "analytics/alert-rules": "analytics/alert-rules",
+        "analytics/alert-rules/{id}": f"analytics/alert-rules/{fired.rule_id}",
+        "analytics/alert-rules/conditions": "analytics/alert-rules/conditions",
+        "analytics/webhooks": "analytics/webhooks",
+        "analytics/webhooks/{id}": f"analytics/webhooks/{hook.json()['id']}",
         "feedback": "feedback",
         "feedback/summary": "feedback/summary?group_by=agent",
         "analytics/reports": "analytics/reports",

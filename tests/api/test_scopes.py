@@ -11,6 +11,7 @@ from django.urls import get_resolver
 from conversations.models import Conversation
 from llm.models import LLM
 from tests.api.asking import Api, error_of, make_agent, make_answer, messages_of
+from tests.full import alert as make_alert
 from tests.full import report as make_report
 from tests.people import Person
 from tests.tagging.tagged import condition, make_tag, said
@@ -79,6 +80,11 @@ def limit(person: Person, *scopes: str) -> Person:
         ("analytics/reports/{report}", {"billing"}),
         ("analytics/reports/{report}/runs", {"billing"}),
         ("analytics/reports/{report}/download", {"billing"}),
+        ("analytics/alerts", {"billing"}),
+        ("analytics/alerts/{alert}", {"billing"}),
+        ("analytics/alert-rules", {"billing"}),
+        ("analytics/alert-rules/conditions", {"billing"}),
+        ("analytics/webhooks", {"billing"}),
         ("workspaces", {"read", "admin"}),
         ("workspaces/{workspace}", {"read", "admin"}),
         ("workspaces/{workspace}/members", {"read", "admin"}),
@@ -86,7 +92,8 @@ def limit(person: Person, *scopes: str) -> Person:
 )
 def test_reading(alice: Person, chat: Conversation, llm: LLM, path: str, sufficient: set[str]) -> None:
     ids = {"chat": chat.pk, "llm": llm.pk, "workspace": alice.workspace.pk}
-    path = path.format(**ids, agent=make_agent(alice, llm).pk, report=make_report(alice).pk)
+    made = {"agent": make_agent(alice, llm), "report": make_report(alice), "alert": make_alert(alice)}
+    path = path.format(**ids, **{name: row.pk for name, row in made.items()})
     for scope in ALL:
         response = limit(alice, scope).get(path)
         if scope in sufficient:
@@ -115,6 +122,9 @@ def test_reading(alice: Person, chat: Conversation, llm: LLM, path: str, suffici
         ("patch", "analytics/reports/{report}", {"name": "B"}, "billing"),
         ("post", "analytics/reports/{report}/run", {}, "billing"),
         ("delete", "analytics/reports/{report}", {}, "billing"),
+        ("post", "analytics/alerts/{alert}/acknowledge", {}, "admin"),
+        ("patch", "analytics/alert-rules/{rule}", {"name": "B"}, "admin"),
+        ("post", "analytics/webhooks", {"url": "https://hooks.example.com/"}, "admin"),
         ("patch", "workspaces/{workspace}", {"name": "B"}, "admin"),
         ("post", "workspaces/{workspace}/members", {"email": "erin@example.org"}, "admin"),
         ("patch", "workspaces/{workspace}/members/{member}", {"role": "owner"}, "admin"),
@@ -125,8 +135,9 @@ def test_writing(
     alice: Person, bob: Person, chat: Conversation, llm: LLM, method: str, path: str, body: Any, sufficient: str
 ) -> None:
     ids = {"chat": chat.pk, "answer": make_answer(chat).pk, "workspace": alice.workspace.pk}
-    report = make_report(alice)
-    path = path.format(**ids, agent=make_agent(alice, llm).pk, member=bob.membership.pk, report=report.pk)
+    report, alert = make_report(alice), make_alert(alice)
+    made = {"agent": make_agent(alice, llm).pk, "member": bob.membership.pk, "report": report.pk, "alert": alert.pk}
+    path = path.format(**ids, **made, rule=alert.rule_id)
     for label in ("there", "else"):
         make_tag(alice, label)
     if "targets" in body:
