@@ -221,7 +221,9 @@ def _calls_with(tags: Sequence[Tag], wanted: Wanted, span: Span) -> tuple[str, l
     assert wanted.workspace_id is not None  # tags are a workspace's
     asked = tag_usage.Asked(wanted.workspace_id, span[0], span[1], wanted.user_id)
     if not tags:
-        return "SELECT id AS tag_id, id FROM usage_logs WHERE 1 = 0", []
+        return "SELECT id AS tag_id, id FROM tags WHERE workspace_id = %s AND 1 = 0", [
+            engine.param(wanted.workspace_id)
+        ]
     return tag_usage.pairs_sql(tags, asked)
 
 
