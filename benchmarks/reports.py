@@ -15,7 +15,7 @@ import time
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from benchmarks.tags import scratch_database, set_up
+from benchmarks.harness import scratch_database, set_up
 
 ROWS = 1_000_000
 SMALL_HOURS = 1

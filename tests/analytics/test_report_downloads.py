@@ -151,6 +151,12 @@ def test_a_call_has_the_tags_that_it_counts_for(alice: Person, bob: Person, llm:
     for name, count in (("question", 1), ("all", 2)):
         of_tag = made(alice, name=name, kind="calls", definition={"tag": name})
         assert len(rows(alice, of_tag)) == count
+    both = made(alice, name="both", kind="calls", definition={"tag": ["question", "all"]})
+    assert [row["id"] for row in rows(alice, both)] == [str(first.pk)]
+    assert run(alice, both)["rows"] == 1
+    for name, tag in (("none", "nothing:*"), ("one of none", ["all", "nothing:*"])):
+        none = made(alice, name=name, kind="calls", definition={"tag": tag})
+        assert (rows(alice, none), run(alice, none)["rows"]) == ([], 0)
     lines = rows(alice, report, format="csv")
     assert [row["tags"] for row in lines if row["id"] == str(first.pk)] == ["all, answer, asker, question, talk"]
 
@@ -261,3 +267,14 @@ def test_the_first_piece_comes_before_anything_is_read(alice: Person, used: list
     with CaptureQueriesContext(connection) as captured:
         next(iter(response.streaming_content))
     assert len(captured) == 0
+
+
+def test_tags_are_asked_for_once_a_call(alice: Person, used: list[Call], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages without a call that has the tag are passed over, and the ones behind them are read."""
+    monkeypatch.setattr(calls, "PAGE", 2)
+    everything = rows(alice, made(alice, kind="calls"))
+    tag = Tag.objects.create(workspace=alice.workspace, name="late")
+    for row in everything[-3:]:
+        TagLink.objects.create(workspace=alice.workspace, tag=tag, target_type="message", target_id=row["message"])
+    found = rows(alice, made(alice, name="Late", kind="calls", definition={"tag": "late"}))
+    assert [row["id"] for row in found] == [row["id"] for row in everything[-3:]]
