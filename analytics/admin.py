@@ -1,5 +1,14 @@
 """Back office: what of the figures is looked at there."""
 
 from analytics.alert_admin import AlertAdmin, AlertDeliveryAdmin, AlertRuleAdmin, WebhookEndpointAdmin
+from analytics.report_admin import ReportAdmin, ReportMailAdmin, ReportRunAdmin
 
-__all__ = ["AlertAdmin", "AlertDeliveryAdmin", "AlertRuleAdmin", "WebhookEndpointAdmin"]
+__all__ = [
+    "AlertAdmin",
+    "AlertDeliveryAdmin",
+    "AlertRuleAdmin",
+    "ReportAdmin",
+    "ReportMailAdmin",
+    "ReportRunAdmin",
+    "WebhookEndpointAdmin",
+]

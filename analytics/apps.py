@@ -10,6 +10,7 @@ class AnalyticsConfig(AppConfig):
         from analytics import engine, receivers, rollups
         from analytics.alerting import delivering, evaluating
         from analytics.models import WebhookEndpoint
+        from analytics.reports import runs
         from conversations.models import UsageLog
         from synapscale.common import periodic
         from workspaces import sealed
@@ -22,6 +23,12 @@ class AnalyticsConfig(AppConfig):
             setting="ROLLUP_SECONDS",
             run=lambda: f"{rollups.roll_up()} calls added",
             description="add new calls to the sums",
+        )
+        periodic.register(
+            name="reports",
+            setting="REPORT_SECONDS",
+            run=runs.run_due,
+            description="make the runs of reports that are due, and mail links to them",
         )
         periodic.register(
             name="alerts",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import django_filters
 from django import forms
@@ -25,13 +25,11 @@ from llm.models import LLM, ProviderName
 from synapscale.common.errors import Forbidden
 from synapscale.common.filters import StrictFilterSet
 from tagging import vocabulary
+from tagging.asked import patterns_of
 from tagging.models import Tag
-from tagging.names import NotATag, parse_pattern
-from workspaces.authentication import Caller
 from workspaces.models import Membership, User, Workspace
 
 MAX_TAGS = 100
-MAX_PATTERNS = 10
 GROUPS = ("workspace", "user", "llm", "provider", "agent", "tag", "key_source", "status")
 PARAMETERS = (
     *windows.PARAMETERS,
@@ -70,11 +68,24 @@ class UsageFilter(StrictFilterSet):
         return queryset
 
 
+class Asker(Protocol):
+    """Who asks: a caller of the API, or a member for whom something is read in their absence."""
+
+    @property
+    def user(self) -> User: ...
+
+    @property
+    def workspace(self) -> Workspace: ...
+
+    @property
+    def membership(self) -> Membership: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A request for figures, checked: all that it names is there and may be seen."""
 
-    who: Caller
+    who: Asker
     window: Window
     wanted: Wanted
     workspace: Workspace | None
@@ -93,7 +104,7 @@ class Asked:
         return "workspace" if self.workspace else "fleet"
 
 
-def asked_for(who: Caller, params: QueryDict, *, granularity: Granularity | None = None) -> Asked:
+def asked_for(who: Asker, params: QueryDict, *, granularity: Granularity | None = None) -> Asked:
     """What the query parameters ask for. Raises ValidationError, naming the parameter.
 
     ``granularity`` is that of a request that names none.
@@ -132,7 +143,7 @@ def asked_for(who: Caller, params: QueryDict, *, granularity: Granularity | None
     )
 
 
-def _workspace(who: Caller, given: str) -> Workspace | None:
+def _workspace(who: Asker, given: str) -> Workspace | None:
     if not given:
         return None if who.user.is_staff else who.workspace
     found = find_workspace(who, given)
@@ -141,7 +152,7 @@ def _workspace(who: Caller, given: str) -> Workspace | None:
     return found
 
 
-def find_workspace(who: Caller, key: str) -> Workspace | None:
+def find_workspace(who: Asker, key: str) -> Workspace | None:
     """The workspace with this id or slug, where the caller may know of it: their own, for staff any."""
     if key in (str(who.workspace.pk), who.workspace.slug):
         return who.workspace
@@ -153,20 +164,20 @@ def find_workspace(who: Caller, key: str) -> Workspace | None:
         return Workspace.objects.filter(slug=key).first()
 
 
-def require_all_of(who: Caller, workspace: Workspace) -> None:
+def require_all_of(who: Asker, workspace: Workspace) -> None:
     """Raises Forbidden for members."""
     if not sees_all_of(who, workspace):
         raise Forbidden("Only an admin or owner of the workspace may see what all of it does.")
 
 
-def sees_all_of(who: Caller, workspace: Workspace | None) -> bool:
+def sees_all_of(who: Asker, workspace: Workspace | None) -> bool:
     """Whether the caller may see what others do in ``workspace``, or in all of them."""
     if who.user.is_staff:
         return True
     return workspace == who.workspace and who.membership.may_administer
 
 
-def _user(who: Caller, given: str, workspace: Workspace | None) -> uuid.UUID | None:
+def _user(who: Asker, given: str, workspace: Workspace | None) -> uuid.UUID | None:
     sees_all = sees_all_of(who, workspace)
     if not given:
         return None if sees_all else who.user.pk
@@ -228,14 +239,9 @@ def _group_by(params: QueryDict, workspace: Workspace | None) -> tuple[str, ...]
 
 
 def _tags(params: QueryDict, workspace: Workspace | None) -> tuple[tuple[Tag, ...], ...]:
-    try:
-        patterns = list(dict.fromkeys(parse_pattern(text) for text in params.getlist("tag")))
-    except NotATag as error:
-        raise ValidationError({"tag": [str(error)]}) from None
+    patterns = patterns_of(params)
     if not patterns:
         return ()
-    if len(patterns) > MAX_PATTERNS:
-        raise ValidationError({"tag": [f"At most {MAX_PATTERNS} tags."]})
     if workspace is None:
         raise ValidationError({"workspace": ["Tags are a workspace's: say of which."]})
     rows = Tag.objects.filter(workspace=workspace)

@@ -6,7 +6,7 @@ import json
 import uuid
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -36,6 +36,12 @@ def params(values: Iterable[Any]) -> list[Any]:
 
 def as_uuid(value: Any) -> uuid.UUID | None:
     return value if value is None or isinstance(value, uuid.UUID) else uuid.UUID(value)
+
+
+def as_time(value: Any) -> datetime:
+    """A time as a statement of our own gives it: SQLite's is text, in UTC."""
+    found = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def hour_of(column: str) -> str:

@@ -224,8 +224,10 @@ class RollupState(models.Model):
 # Tables of this app, in files of their own.
 from analytics.models_alerts import Alert, AlertRule, Severity, Subject  # noqa: E402
 from analytics.models_delivery import AlertDelivery, AlertEvent, WebhookEndpoint  # noqa: E402
+from analytics.models_reports import Report, ReportMail, ReportRun  # noqa: E402
 
 __all__ = [
+    "AgentDay",
     "Alert",
     "AlertDelivery",
     "AlertEvent",
@@ -233,7 +235,11 @@ __all__ = [
     "FleetHour",
     "FleetLatencyDay",
     "FleetModel",
+    "HealthState",
     "LatencyDay",
+    "Report",
+    "ReportMail",
+    "ReportRun",
     "RollupState",
     "Severity",
     "Subject",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
+from itertools import islice
 from zoneinfo import ZoneInfo
 
 from conversations.windows import Window
@@ -30,14 +31,20 @@ def edges_of(window: Window, granularity: Granularity) -> list[datetime]:
 
     Raises TooManyPeriods.
     """
-    found = [window.start]
+    found = list(islice(all_edges_of(window, granularity), MAX_PERIODS + 2))
+    if len(found) > MAX_PERIODS + 1:
+        raise TooManyPeriods
+    return found
+
+
+def all_edges_of(window: Window, granularity: Granularity) -> Iterator[datetime]:
+    """The same, however many there are."""
+    yield window.start
     for edge in _from(window.start, granularity, window.tz):
         if edge >= window.end:
             break
-        found.append(edge)
-        if len(found) > MAX_PERIODS:
-            raise TooManyPeriods
-    return [*found, window.end]
+        yield edge
+    yield window.end
 
 
 def _from(start: datetime, granularity: Granularity, tz: ZoneInfo) -> Iterator[datetime]:
@@ -59,7 +66,7 @@ def _next(moment: datetime, granularity: Granularity, tz: ZoneInfo) -> datetime:
             microseconds=local.microsecond,
         )
         return moment - into + step
-    return _midnight(_first_day_after(local.date(), granularity), tz)
+    return midnight(_first_day_after(local.date(), granularity), tz)
 
 
 def _first_day_after(day: date, granularity: Granularity) -> date:
@@ -70,6 +77,6 @@ def _first_day_after(day: date, granularity: Granularity) -> date:
     return (day.replace(day=1) + timedelta(days=32)).replace(day=1)
 
 
-def _midnight(day: date, tz: ZoneInfo) -> datetime:
+def midnight(day: date, tz: ZoneInfo) -> datetime:
     """Where clocks skip midnight, the moment when they do: the day begins with it."""
     return datetime.combine(day, time(), tz).astimezone(UTC)

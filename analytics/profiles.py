@@ -7,11 +7,11 @@ from dataclasses import replace
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
 from analytics import latencies, query
-from analytics.asking import Asked
+from analytics.asking import Asked, sees_all_of
 from analytics.groups import Names, database_dimensions
 from analytics.measures import Figures, ratio, shown
 from analytics.query import Key, Wanted
@@ -172,7 +172,7 @@ def cost_per_positive(figures: Figures, opinions: Opinions) -> str | None:
 
 
 def _feedback(asked: Asked) -> QuerySet[MessageFeedback]:
-    """On the answers that were given in the window."""
+    """On the answers that were given in the window. Members see their own opinions of them, and public ones."""
     start, end = asked.window.start, asked.window.end
     rows = MessageFeedback.objects.filter(
         # Nobody has an opinion of an answer before there is one.
@@ -181,6 +181,8 @@ def _feedback(asked: Asked) -> QuerySet[MessageFeedback]:
         message__created_at__lt=end,
     )
     wanted: Wanted = asked.wanted
+    if not sees_all_of(asked.who, asked.workspace):
+        rows = rows.filter(Q(user=asked.who.user) | Q(is_public=True))
     if wanted.workspace_id is not None:
         rows = rows.filter(workspace_id=wanted.workspace_id)
     if wanted.user_id is not None:

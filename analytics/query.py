@@ -251,7 +251,8 @@ def _calls_with(tags: Sequence[Tag], wanted: Wanted, span: Span, *, columns: str
     assert wanted.workspace_id is not None  # tags are a workspace's
     asked = tag_usage.Asked(wanted.workspace_id, span[0], span[1], wanted.user_id)
     if not tags:
-        return f"SELECT u.id AS tag_id, {columns} FROM usage_logs u WHERE 1 = 0", []
+        nothing = f"SELECT u.id AS tag_id, {columns} FROM usage_logs u WHERE u.workspace_id = %s AND 1 = 0"
+        return nothing, [engine.param(wanted.workspace_id)]
     return tag_usage.pairs_sql(tags, asked, columns=columns)
 
 

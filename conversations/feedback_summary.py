@@ -59,7 +59,8 @@ def _by_tag(rows: Rows, window: Window, workspace_id: uuid.UUID) -> list[Group]:
     """By the tags that the answers count for; feedback on one with two of them is in both. Two queries."""
     found = tag_usage.feedback_by_tag(rows, workspace_id=workspace_id)
     labels = dict(Tag.objects.filter(workspace_id=workspace_id, pk__in=found).values_list("pk", "label"))
-    return _most_first(Group(str(tag_id), labels[tag_id], said) for tag_id, said in found.items())
+    # One that was deleted between the two queries has no label any more.
+    return _most_first(Group(str(tag_id), label, found[tag_id]) for tag_id, label in labels.items())
 
 
 def _most_first(groups: Any) -> list[Group]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +19,8 @@ from tagging.texts.language import language_of
 from tagging.texts.topics import topic_of
 
 MAX_LISTED = 100
+_AMOUNT = re.compile(r"[0-9]{1,7}(\.[0-9]{1,12})?")
+"""In USD, as large and as exact as amounts are here; without an exponent, which could stand for gigabytes of digits."""
 
 
 @dataclass
@@ -145,13 +148,9 @@ def _tokens(settings: Settings) -> dict[str, Any]:
 
 def _usd(settings: Settings) -> dict[str, Any]:
     given = settings.get("over_usd")
-    try:
-        amount = Decimal(given) if isinstance(given, str) and len(given) <= 30 else None
-    except InvalidOperation:
-        amount = None
-    if amount is None or not amount.is_finite() or amount < 0:
+    if not isinstance(given, str) or not _AMOUNT.fullmatch(given):
         raise _refuse("“over_usd” is an amount as a decimal string, like “0.10”.")
-    return {"over_usd": f"{amount:f}"}
+    return {"over_usd": given}
 
 
 _CONDITIONS = (

@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import connection
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.db.models.expressions import RawSQL
 from django.db.models.fields import DateTimeField, UUIDField
 
@@ -54,7 +54,9 @@ class ByModel:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Whose calls, of when: from ``start`` on, before ``end``; with ``user_id`` only that user's."""
+    """Whose calls, of when: from ``start`` on, before ``end``; with ``user_id`` only that user's, and of what people think
+    of them only that user's own word and what is public.
+    """
 
     workspace_id: uuid.UUID
     start: datetime
@@ -110,10 +112,12 @@ def usage_by_tag(tags: Sequence[Tag], asked: Asked) -> dict[uuid.UUID, ByModel]:
     return {tag_id: _by_model(usages, names) for tag_id, usages in found.items()}
 
 
-def answers_of(tags: Sequence[Tag], asked: Asked) -> RawSQL:
-    """The ids of the answers whose calls count for any of ``tags``, for ``message_id__in``."""
+def feedback_on(tags: Sequence[Tag], asked: Asked) -> QuerySet[MessageFeedback]:
+    """What people think of the answers whose calls count for any of ``tags``."""
     pairs, params = pairs_sql(tags, asked)
-    return RawSQL(f"SELECT message_id FROM ({pairs}) pairs", params)  # noqa: S611  # of our own constants
+    answers = RawSQL(f"SELECT message_id FROM ({pairs}) pairs", params)  # noqa: S611  # of our own constants
+    rows = MessageFeedback.objects.filter(workspace_id=asked.workspace_id, message_id__in=answers)
+    return rows.filter(Q(user_id=asked.user_id) | Q(is_public=True)) if asked.user_id else rows
 
 
 def feedback_by_tag(rows: QuerySet[MessageFeedback], *, workspace_id: uuid.UUID) -> dict[uuid.UUID, Figures]:
@@ -162,12 +166,13 @@ def feedback_of(tags: Sequence[Tag], asked: Asked) -> dict[uuid.UUID, Figures]:
     if not tags:
         return {}
     pairs, params = pairs_sql(tags, asked)
+    whose = " AND (f.user_id = %s OR f.is_public)" if asked.user_id else ""
     rows = _fetch(
         f"SELECT p.tag_id, f.thumb, f.stars, f.category, COUNT(*) "
         f"FROM (SELECT DISTINCT tag_id, message_id FROM ({pairs}) calls) p "
-        "JOIN message_feedbacks f ON f.message_id = p.message_id AND f.workspace_id = %s "
+        f"JOIN message_feedbacks f ON f.message_id = p.message_id AND f.workspace_id = %s{whose} "
         "GROUP BY p.tag_id, f.thumb, f.stars, f.category",
-        [*params, _param(asked.workspace_id)],
+        [*params, _param(asked.workspace_id), *([_param(asked.user_id)] if asked.user_id else [])],
     )
     return _figures_by_tag(rows)
 

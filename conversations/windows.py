@@ -46,7 +46,7 @@ def window_of(params: Mapping[str, Any]) -> Window:
 
     Raises ValidationError, naming the parameter.
     """
-    tz = _zone(params.get("tz", "UTC"))
+    tz = zone(params.get("tz", "UTC"))
     end = moment(params["end"], "end", tz) if "end" in params else timezone.now()
     start = moment(params["start"], "start", tz) if "start" in params else end - timedelta(days=DEFAULT_DAYS)
     if start >= end:
@@ -54,7 +54,8 @@ def window_of(params: Mapping[str, Any]) -> Window:
     return Window(start, end, tz)
 
 
-def _zone(name: str) -> ZoneInfo:
+def zone(name: str) -> ZoneInfo:
+    """Raises ValidationError, naming ``tz``."""
     if name not in available_timezones():  # never a path of the caller's making
         raise ValidationError({"tz": [f"“{name[:60]}” is no time zone; give one like America/Sao_Paulo."]})
     return ZoneInfo(name)

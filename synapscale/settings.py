@@ -243,6 +243,11 @@ SPECTACULAR_SETTINGS = {
         "FeedbackCategoryEnum": "conversations.models.MessageFeedback.Category",
         "HealthStatusEnum": "analytics.models.HealthState.Status",
         "FiguresOfEnum": ["user", "workspace", "fleet"],
+        "ReportKindEnum": "analytics.models.Report.Kind",
+        "ReportPeriodEnum": "analytics.models.Report.Period",
+        "ReportScheduleEnum": "analytics.models.Report.Schedule",
+        "ReportFormatEnum": "analytics.models.Report.Format",
+        "ReportRunStateEnum": "analytics.models.ReportRun.State",
         "ScopeEnum": "workspaces.models.Scope",
         "KeyOwnerEnum": ["user", "workspace"],
         "VariableCategoryEnum": "workspaces.models.UserVariable.Category",
@@ -296,6 +301,8 @@ AUTOTAG_LLM = env("AUTOTAG_LLM")
 # --- Figures --------------------------------------------------------------------------------------------------------
 # The server adds new calls to the sums every so many seconds; 0 leaves it to `manage.py tick` in cron. Figures are exact either way.
 ROLLUP_SECONDS = env_int("ROLLUP_SECONDS", 10)
+# The server makes the runs of reports that are due every so many seconds; 0 leaves it to `manage.py run_reports` in cron.
+REPORT_SECONDS = env_int("REPORT_SECONDS", 60)
 
 # --- Mail -----------------------------------------------------------------------------------------------------------
 # Without a host, mails are written to the standard output.
@@ -307,6 +314,8 @@ EMAIL_HOST_USER = env("EMAIL_HOST_USER")
 EMAIL_HOST_PASSWORD = env("EMAIL_HOST_PASSWORD")
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env("DEFAULT_FROM_EMAIL", "synapscale@localhost")
+# Where clients reach the API, for links in mails.
+PUBLIC_URL = env("PUBLIC_URL", "http://localhost:8000").rstrip("/")
 # The server tells workspaces of negative feedback every so many seconds; 0 leaves it to `manage.py send_feedback_alerts`.
 FEEDBACK_ALERT_SECONDS = env_int("FEEDBACK_ALERT_SECONDS", 60)
 

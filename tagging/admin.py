@@ -123,6 +123,10 @@ class TagRuleForm(OperatorForm):
             self.add_error("tag", f"The tag “{tag}” is set by the system only.")
         return cleaned
 
+    def _get_validation_exclusions(self) -> set[str]:
+        # It is not typed, but says which rules a name has to differ from.
+        return super()._get_validation_exclusions() - {"is_builtin"}
+
 
 @admin.register(TagRule)
 class TagRuleAdmin(TenantAdmin):

@@ -108,7 +108,11 @@ class TagRule(TenantModel):
         db_table = "tag_rules"
         constraints = [
             *TenantModel.Meta.constraints,
-            models.UniqueConstraint(fields=["workspace", "name"], name="tag_rules_once"),
+            # People's names do not stand in the way of rules that a later release brings.
+            models.UniqueConstraint(fields=["workspace", "name"], condition=Q(is_builtin=False), name="tag_rules_once"),
+            models.UniqueConstraint(
+                fields=["workspace", "condition"], condition=Q(is_builtin=True), name="tag_rules_builtin_once"
+            ),
             models.CheckConstraint(condition=_is_share("confidence_score"), name="tag_rules_confidence"),
         ]
         indexes = [models.Index(fields=["workspace", "tag"], name="tag_rules_by_tag")]

@@ -94,14 +94,17 @@ def change(
 ) -> Tag:
     """Rename a tag, or change what is noted with it. What carries it goes on carrying it. Raises like ``create``."""
     _refuse_system(tag)
+    fields = {"category": category, "metadata": metadata}
+    changed = [field for field, given in fields.items() if given is not None]
     if name is not None or value is not None:
+        changed += ["name", "value", "label"]
         given = _checked(tag.name if name is None else name, tag.value if value is None else value)
         tag.name, tag.value = given.name, given.value
     if category is not None:
         tag.category = checked_category(category)
     if metadata is not None:
         tag.metadata = metadata
-    _save(tag)
+    _save(tag, changed)
     return tag
 
 
@@ -242,14 +245,15 @@ def _drop(tag: Tag) -> None:
     Tag.objects.filter(workspace_id=tag.workspace_id, pk=tag.pk)._raw_delete("default")
 
 
-def _save(tag: Tag) -> None:
+def _save(tag: Tag, changed: Sequence[str] = ()) -> None:
+    """Store a new tag, or only what has ``changed``: somebody else may be changing the rest."""
     try:
         with transaction.atomic():
             if tag._state.adding:
                 tag.save(force_insert=True)
             else:
                 _lock(tag)
-                tag.save(update_fields=["name", "value", "label", "category", "metadata", "updated_at"])
+                tag.save(update_fields=[*changed, "updated_at"])
     except IntegrityError:
         label = names.TagName(tag.name, tag.value).label
         other = Tag.objects.filter(workspace_id=tag.workspace_id, label=label).first()

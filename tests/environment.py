@@ -14,7 +14,7 @@ os.environ["MASTER_KEYS"] = "test:only-for-tests-of-no-value-whatever-and-long-e
 os.environ["HTTPS"] = "0"
 os.environ["DEBUG"] = "0"
 # Tests sweep, let rules look, fire alerts and send mails when they mean to.
-for _name in ("SWEEP", "AUTOTAG", "FEEDBACK_ALERT", "ROLLUP", "ALERT", "ALERT_DELIVERY"):
+for _name in ("SWEEP", "AUTOTAG", "FEEDBACK_ALERT", "ROLLUP", "REPORT", "ALERT", "ALERT_DELIVERY"):
     os.environ[f"{_name}_SECONDS"] = "0"
 for _name in ("OPENAI", "ANTHROPIC", "GOOGLE", "GROK", "DEEPSEEK", "LLAMA"):
     os.environ.pop(f"{_name}_API_KEY", None)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 
 from django.utils import timezone
 
 from analytics.alerting import outbox
-from analytics.models import Alert, AlertEvent, AlertRule, WebhookEndpoint
+from analytics.models import Alert, AlertEvent, AlertRule, Report, ReportMail, ReportRun, WebhookEndpoint
 from billing import ledger
 from billing.models import TokenSpend
 from conversations import admission
@@ -64,6 +65,7 @@ def fill(person: Person, llm: LLM) -> Conversation:
     rule = TagRule.objects.create(
         workspace=person.workspace, name="Failures", condition="error", tag=tag, created_by=person.user
     )
+    TagRule.objects.create(workspace=person.workspace, name="Failed", condition="error", is_builtin=True)
     TagLink.objects.create(
         workspace=person.workspace,
         tag=tag,
@@ -73,9 +75,43 @@ def fill(person: Person, llm: LLM) -> Conversation:
         rule=rule,
         confidence_score=1,
     )
+    report(person)
     alert(person)
     assert Message.objects.filter(workspace=person.workspace).count() == 2
     return conversation
+
+
+def report(person: Person) -> Report:
+    """Yesterday's calls, run by schedule, with a link that was sent."""
+    now = timezone.now()
+    window = {"start_at": now - timedelta(days=1), "end_at": now}
+    made = Report.objects.create(
+        workspace=person.workspace,
+        created_by=person.user,
+        name="Yesterday",
+        kind="calls",
+        period="yesterday",
+        schedule="daily",
+        next_run_at=now + timedelta(days=1),
+        recipients=[str(person.user.pk)],
+    )
+    run = ReportRun.objects.create(
+        workspace=person.workspace,
+        report=made,
+        asked_by=person.user,
+        due_at=now,
+        idempotency_key="key-1",
+        kind="calls",
+        tz="UTC",
+        format="csv",
+        state="done",
+        rows=0,
+        finished_at=now,
+        **window,
+    )
+    ReportMail.objects.create(
+        workspace=person.workspace, report=made, run=run, user=person.user, tries=1, mailed_at=now
+    )
 
 
 def alert(person: Person) -> Alert:

@@ -23,6 +23,8 @@ pytestmark = [pytest.mark.django_db, pytest.mark.fleet]
 OURS = [
     model
     for model in apps.get_models()
+    if model.__module__.split(".")[0] in {"workspaces", "llm", "billing", "tagging", "conversations"}
+    or model.__module__ == "analytics.models_reports"
     if model.__module__.split(".")[0] in {"workspaces", "llm", "billing", "tagging", "conversations", "analytics"}
 ]
 
@@ -66,6 +68,12 @@ FORBIDDEN: dict[str, str] = {
     "tag_links_decided": "UPDATE tag_links SET state = 'rejected'",
     "tag_links_suggested": "UPDATE tag_links SET state = 'suggested', decided_at = created_at",
     "user_variables_one_owner": "UPDATE user_variables SET user_id = NULL",
+    "reports_fixed_window": "UPDATE reports SET period = 'fixed'",
+    "reports_scheduled": "UPDATE reports SET next_run_at = NULL",
+    "reports_hour": "UPDATE reports SET hour = 24",
+    "report_runs_window": "UPDATE report_runs SET start_at = end_at, end_at = start_at",
+    "report_runs_state": "UPDATE report_runs SET state = 'queued'",
+    "report_mails_state": "UPDATE report_mails SET next_try_at = mailed_at",
     "rollup_state_one_row": "UPDATE rollup_state SET id = 2",
     "alert_rules_builtin_is_operators": "UPDATE alert_rules SET is_builtin = true",
     "alert_rules_fleet_is_operators": "UPDATE alert_rules SET scope = 'fleet'",
@@ -129,6 +137,14 @@ ALSO_FORBIDDEN = [
     ("tag_links_origin", "UPDATE tag_links SET confidence_score = NULL"),
     ("tag_links_origin", "UPDATE tag_links SET origin = 'person', rule_id = NULL"),
     ("tag_links_origin", "UPDATE tag_links SET origin = 'person', confidence_score = NULL"),
+    ("reports_fixed_window", "UPDATE reports SET start_at = created_at"),
+    ("reports_fixed_window", "UPDATE reports SET end_at = created_at"),
+    ("reports_fixed_window", "UPDATE reports SET period = 'fixed', start_at = created_at, end_at = created_at"),
+    ("reports_scheduled", "UPDATE reports SET schedule = 'none'"),
+    ("report_runs_state", "UPDATE report_runs SET finished_at = NULL"),
+    ("report_runs_state", "UPDATE report_runs SET error = 'x'"),
+    ("report_runs_state", "UPDATE report_runs SET state = 'failed', rows = NULL"),
+    ("report_runs_state", "UPDATE report_runs SET state = 'failed', error = 'x'"),
     ("alert_rules_window", "UPDATE alert_rules SET window_seconds = 2678401"),
     ("alert_rules_cooldown", "UPDATE alert_rules SET cooldown_seconds = 2678401"),
     ("alerts_resolved", "UPDATE alerts SET state = 'resolved'"),
@@ -200,7 +216,12 @@ DUPLICATES: dict[str, tuple[str, dict[str, str]]] = {
     "idempotency_keys_once": ("idempotency_keys", {}),
     "tags_once": ("tags", {}),
     "tag_rules_once": ("tag_rules", {}),
+    "tag_rules_builtin_once": ("tag_rules", {"name": "'Other'"}),
     "tag_links_once": ("tag_links", {}),
+    "reports_once": ("reports", {}),
+    "report_runs_once_due": ("report_runs", {"idempotency_key": "''"}),
+    "report_runs_once_asked": ("report_runs", {"due_at": "NULL"}),
+    "report_mails_once": ("report_mails", {}),
     "usage_tail_once": ("usage_tail", {}),
     "usage_hours_once": ("usage_hours", {}),
     "usage_days_once": ("usage_days", {}),
@@ -220,6 +241,8 @@ ONE = {
     "rate_buckets_per_token": "access_token_id IS NOT NULL",
     "rate_buckets_per_workspace": "access_token_id IS NULL",
     "conversations_one_for_api_calls": "kind = 'api'",
+    "tag_rules_once": "NOT is_builtin",
+    "tag_rules_builtin_once": "is_builtin",
     "alert_deliveries_per_endpoint": "channel = 'webhook'",
     "alert_deliveries_per_recipient": "channel = 'email'",
 }

@@ -21,7 +21,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def seconds(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings.SWEEP_SECONDS = settings.AUTOTAG_SECONDS = settings.FEEDBACK_ALERT_SECONDS = 600
+    for job in periodic.jobs():
+        setattr(settings, job.setting, 600)
     monkeypatch.setattr(periodic, "_last_runs", {})
 
 

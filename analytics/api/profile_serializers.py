@@ -9,11 +9,23 @@ from rest_framework import serializers
 from analytics import health
 from analytics.api.serializers import GroupKeySerializer, HeadSerializer, UsageMetricsSerializer
 from analytics.models import HealthState
-from conversations.api.feedback import FeedbackFiguresSerializer
 
 
 class KeyedUsageSerializer(UsageMetricsSerializer, GroupKeySerializer):
     """Figures of one of its kind."""
+
+
+class OpinionsSerializer(serializers.Serializer[Any]):
+    """``conversations.feedback_figures`` of the answers."""
+
+    count = serializers.IntegerField()
+    up = serializers.IntegerField()
+    down = serializers.IntegerField()
+    negative = serializers.IntegerField()
+    average_stars = serializers.CharField(allow_null=True, help_text="To two places.")
+    stars = serializers.DictField(child=serializers.IntegerField())
+    categories = serializers.DictField(child=serializers.IntegerField())
+    satisfaction = serializers.CharField(allow_null=True, help_text="Positive of all that were positive or negative.")
 
 
 class FavoriteSerializer(GroupKeySerializer):
@@ -54,7 +66,7 @@ class UserProfileSerializer(HeadSerializer):
     tokens = TokensSerializer()
     latency = LatencySerializer()
     own_key_share = serializers.CharField(allow_null=True)
-    feedback = FeedbackFiguresSerializer(help_text="On their answers, by whoever gave it.")
+    feedback = OpinionsSerializer(help_text="On their answers; members see their own and what is public.")
     totals = UsageMetricsSerializer()
     models = KeyedUsageSerializer(many=True)
 
@@ -81,7 +93,7 @@ class WorkspaceProfileSerializer(HeadSerializer):
         many=True, help_text="The ten tags that people have put on most; a call counts under each of its tags."
     )
     agents = KeyedUsageSerializer(many=True)
-    feedback = FeedbackFiguresSerializer()
+    feedback = OpinionsSerializer()
 
 
 class ConversationProfileSerializer(HeadSerializer):
@@ -108,7 +120,7 @@ class ModelFiguresSerializer(serializers.Serializer[Any]):
     tokens_per_second = serializers.CharField(allow_null=True)
     error_rate = serializers.CharField(allow_null=True)
     satisfaction = serializers.CharField(allow_null=True, help_text="Positive of all that were positive or negative.")
-    feedback = FeedbackFiguresSerializer()
+    feedback = OpinionsSerializer()
     cost_per_positive = serializers.CharField(
         allow_null=True, help_text="Provider cost of all its calls / answers rated positively, in USD."
     )

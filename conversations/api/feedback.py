@@ -167,7 +167,7 @@ class FeedbackFiguresSerializer(serializers.Serializer[Any]):
 
 
 class FeedbackGroupSerializer(FeedbackFiguresSerializer):
-    key = serializers.CharField(allow_null=True, help_text="The model, the agent's id or the day.")
+    key = serializers.CharField(allow_null=True, help_text="The model, the id of the agent or of the tag, or the day.")
     name = serializers.CharField(help_text="The same for people to read.")
 
 
@@ -180,7 +180,7 @@ class FeedbackSummarySerializer(serializers.Serializer[Any]):
 
 
 class FeedbackSummaryView(StrictQuery, APIView):
-    """What the feedback says in all that the caller may see, and by model, agent or day."""
+    """What the feedback says in all that the caller may see, and by model, agent, day or tag."""
 
     scopes_to_read = frozenset({Scope.CHAT, Scope.READ})
     query_parameters = ("group_by", *windows.PARAMETERS)

@@ -19,13 +19,12 @@ from conversations.tag_usage import Asked, ByModel, Usage
 from synapscale.common.money import usd_text
 from synapscale.common.parsing import StrictQuery
 from tagging import vocabulary
+from tagging.asked import MAX_PATTERNS, PARAMETER, patterns_of
 from tagging.models import Tag
-from tagging.names import NotATag, parse_pattern
 from workspaces.authentication import Caller, caller
 from workspaces.models import Scope
 
 MAX_TAGS = 100
-MAX_PATTERNS = 10
 
 
 class UsageFiguresSerializer(serializers.Serializer[Any]):
@@ -104,13 +103,13 @@ class TagsUsageView(StrictQuery, APIView):
     """What many tags cost, side by side: ``?tag=customer:*``. A call with two of them counts once in the total."""
 
     scopes_to_read = scopes_to_write = frozenset({Scope.BILLING})
-    query_parameters = ("tag", *windows.PARAMETERS)
+    query_parameters = (PARAMETER, *windows.PARAMETERS)
 
     @extend_schema(
         operation_id="tags_usage_list",
         parameters=[
             OpenApiParameter(
-                "tag",
+                PARAMETER,
                 {"type": "array", "items": {"type": "string"}},
                 required=True,
                 description="Tags, or beginnings of them, like `customer:*`; one or several.",
@@ -140,13 +139,9 @@ class TagsUsageView(StrictQuery, APIView):
 
 
 def _tags(request: Request) -> list[Tag]:
-    given = request.query_params.getlist("tag")
-    try:
-        patterns = [parse_pattern(text) for text in given]
-    except NotATag as error:
-        raise serializers.ValidationError({"tag": [str(error)]}) from None
-    if not 1 <= len(patterns) <= MAX_PATTERNS:
-        raise serializers.ValidationError({"tag": [f"Give 1 to {MAX_PATTERNS} tags, like “customer:*”."]})
+    patterns = patterns_of(request.query_params)
+    if not patterns:
+        raise serializers.ValidationError({PARAMETER: [f"Give 1 to {MAX_PATTERNS} tags, like “customer:*”."]})
     rows = vocabulary.narrowed(Tag.objects.filter(workspace_id=caller(request).workspace.pk), patterns)
     return list(rows.order_by("label")[: MAX_TAGS + 1])
 
@@ -162,9 +157,7 @@ def _head(who: Caller, window: windows.Window) -> dict[str, Any]:
 
 def _with_feedback(found: ByModel, tags: list[Tag], asked: Asked) -> dict[str, Any]:
     """The sums in all and by model, each with what people think of the answers of these calls."""
-    rows = MessageFeedback.objects.filter(
-        workspace_id=asked.workspace_id, message_id__in=tag_usage.answers_of(tags, asked)
-    )
+    rows = tag_usage.feedback_on(tags, asked) if tags else MessageFeedback.objects.none()
     liked = feedback_figures.figures_by(rows, "message__model_used") if tags else {}
     models = [
         {"model": model, **_figures(usage), "feedback": liked.get(model, Figures()).as_json()}

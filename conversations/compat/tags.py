@@ -29,5 +29,13 @@ def taken_out(body: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 def tagged(asked: Request, tags: list[str], *, header: str | None) -> Request:
     """``asked``, with the tags of its body and of its header."""
-    tags = [*tags, *parse_list(header or "")]
+    tags = [*tags, *parse_list(_text(header or ""))]
     return replace(asked, ask=replace(asked.ask, tags=tags)) if tags else asked
+
+
+def _text(header: str) -> str:
+    """A header as it was meant: HTTP calls its bytes Latin-1, and most clients send UTF-8."""
+    try:
+        return header.encode("latin-1").decode()
+    except UnicodeError:
+        return header

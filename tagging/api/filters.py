@@ -5,25 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from rest_framework.filters import BaseFilterBackend
-from rest_framework.serializers import ValidationError
 
 from tagging import links, registry
-from tagging.names import NotATag, Pattern, parse_pattern
+from tagging.asked import PARAMETER, patterns_of
 from workspaces.authentication import caller
-
-PARAMETER = "tag"
-MAX_PATTERNS = 10
-
-
-def patterns_of(request: Any) -> list[Pattern]:
-    """What ``?tag=`` asks for, each once. Raises ValidationError."""
-    try:
-        found = list(dict.fromkeys(parse_pattern(text) for text in request.query_params.getlist(PARAMETER)))
-    except NotATag as error:
-        raise ValidationError({PARAMETER: [str(error)]}) from None
-    if len(found) > MAX_PATTERNS:
-        raise ValidationError({PARAMETER: [f"At most {MAX_PATTERNS} tags."]})
-    return found
 
 
 class TagFilterBackend(BaseFilterBackend):
@@ -36,7 +21,7 @@ class TagFilterBackend(BaseFilterBackend):
         taggable, column = found
         return links.carrying(
             queryset,
-            patterns_of(request),
+            patterns_of(request.query_params),
             target_type=taggable.name,
             column=column,
             workspace_id=caller(request).workspace.pk,

@@ -6,7 +6,7 @@ import django_filters
 from django import forms
 
 from synapscale.common.filters import StrictFilterSet
-from tagging import names
+from tagging import names, registry
 from tagging.models import Tag, TagLink, TagRule
 
 
@@ -52,14 +52,19 @@ class TagFilter(StrictFilterSet):
         fields = ["is_system"]
 
 
+def _target_types() -> list[tuple[str, str]]:
+    return [(taggable.name, taggable.name) for taggable in registry.all_taggables()]
+
+
 class LinkFilter(StrictFilterSet):
+    target_type = django_filters.ChoiceFilter(choices=_target_types)
     tag = django_filters.UUIDFilter(field_name="tag_id")
     rule = django_filters.UUIDFilter(field_name="rule_id")
     target_id = django_filters.UUIDFilter()
 
     class Meta:
         model = TagLink
-        fields = ["target_type", "state", "origin"]
+        fields = ["state", "origin"]
 
 
 class RuleFilter(StrictFilterSet):

@@ -13,7 +13,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from synapscale.common.errors import Conflict
+from synapscale.common.errors import Conflict, NotFound
 from synapscale.common.pagination import CursorPagination
 from synapscale.common.parsing import StrictQuery
 from tagging import links, registry, rules, vocabulary
@@ -128,23 +128,29 @@ class RuleViewSet(StrictQuery, viewsets.ModelViewSet[TagRule]):
     def _saved(self, rule: TagRule, given: dict[str, Any]) -> Any:
         if rule.is_builtin and {"condition", "name"} & set(given):
             raise Conflict("Name and condition of a rule that comes with every workspace stay.", code="rule_is_builtin")
-        for name in ("name", "condition", "settings", "confidence_score", "is_active"):
-            setattr(rule, name, given.get(name, getattr(rule, name)))
+        is_new, changed = rule._state.adding, {*given, "updated_at"}
+        for name in given.keys() - {"tag"}:
+            setattr(rule, name, given[name])
         if "tag" in given:
             label = given["tag"]
             found = vocabulary.resolve([label], workspace_id=rule.workspace_id, field="tag") if label else []
             rule.tag = found[0] if found else None
-        if rule._state.adding or {"condition", "settings"} & set(given):
+        if is_new or {"condition", "settings"} & set(given):
             # Not always: a rule can be switched off when nobody knows its condition any more.
             rule.settings = rules.checked(rule.condition, rule.settings)
+            changed.add("settings")
         try:
             with transaction.atomic():
-                if rule.tag_id is not None:
+                if rule.tag_id is not None and (is_new or "tag" in given):
                     links.hold_tags([rule.tag_id], workspace_id=rule.workspace_id)
-                rule.save()
+                if is_new:
+                    rule.save(force_insert=True)
+                else:
+                    _hold(rule)
+                    rule.save(update_fields=changed)
         except IntegrityError:
-            others = TagRule.objects.filter(workspace_id=rule.workspace_id, name=rule.name).exclude(pk=rule.pk)
-            if not others.exists():
+            others = TagRule.objects.filter(workspace_id=rule.workspace_id, name=rule.name, is_builtin=False)
+            if not others.exclude(pk=rule.pk).exists():
                 raise
             raise Conflict(f"There is a rule “{rule.name}” already.", code="rule_exists") from None
         return self._shown(rule)
@@ -153,3 +159,10 @@ class RuleViewSet(StrictQuery, viewsets.ModelViewSet[TagRule]):
         rows = found if many else [found]
         records = rules.records(rows, workspace_id=caller(self.request).workspace.pk)
         return RuleSerializer(found, many=many, context={**self.get_serializer_context(), "records": records}).data
+
+
+def _hold(rule: TagRule) -> None:
+    """Keep a rule until the transaction ends. Raises NotFound when it is gone meanwhile."""
+    rows = TagRule.objects.select_for_update(no_key=True).filter(workspace_id=rule.workspace_id, pk=rule.pk)
+    if rows.first() is None:
+        raise NotFound("There is no such rule any more.")

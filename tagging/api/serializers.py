@@ -14,7 +14,7 @@ from synapscale.common.parsing import (
     StrictModelSerializer,
 )
 from tagging import names, registry, rules
-from tagging.links import MAX_TARGETS_AT_ONCE
+from tagging.links import MAX_PAIRS_AT_ONCE, MAX_TARGETS_AT_ONCE
 from tagging.models import Tag, TagLink, TagRule
 from tagging.vocabulary import MAX_TAGS_AT_ONCE
 
@@ -94,6 +94,12 @@ class BulkSerializer(StrictFields, serializers.Serializer[Any]):
         help_text="Labels, like “customer:acme”.",
     )
     targets: Any = serializers.ListField(child=TargetSerializer(), allow_empty=False, max_length=MAX_TARGETS_AT_ONCE)
+
+    def validate(self, data: dict[str, Any]) -> dict[str, Any]:
+        if len(data["tags"]) * len(data["targets"]) > MAX_PAIRS_AT_ONCE:
+            said = f"At most {MAX_PAIRS_AT_ONCE} pairs of tag and target at once."
+            raise serializers.ValidationError({"targets": [said]})
+        return data
 
 
 class AddedSerializer(serializers.Serializer[Any]):

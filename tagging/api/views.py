@@ -15,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from synapscale.common.errors import Forbidden
+from synapscale.common.errors import NotFound as NoSuchTag
 from synapscale.common.pagination import CursorPagination
 from synapscale.common.parsing import StrictQuery
 from tagging import links, names, vocabulary
@@ -111,7 +112,10 @@ class TagViewSet(StrictQuery, viewsets.GenericViewSet[Tag]):
         source = self._own(pk)
         serializer = MergeSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        into = self._own(serializer.validated_data["into"])
+        try:
+            into = self._own(serializer.validated_data["into"])
+        except NoSuchTag as error:
+            raise NoSuchTag(error.message, details={"into": [error.message]}) from None
         moved = vocabulary.merge(source, into=into)
         return Response({"moved": moved, "tag": self._shown(into)})
 

@@ -151,6 +151,7 @@ def make_workplace(number: int) -> Person:
     ProviderConnection.objects.create(
         slug=f"host-{number}", name=f"Host {number}", base_url="https://models.example/v1"
     )
+    full.report(owner)
     Group.objects.create(name=f"group {number}")
     return owner
 

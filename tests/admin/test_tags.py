@@ -93,7 +93,10 @@ def test_a_rule_is_made_and_changed_with_its_settings_checked(office: Office, ro
     assert set(errors(office.save(rule, settings='{"y": 1}'))) == {"settings"}
     assert set(errors(office.save(rule, confidence_score="1.5"))) == {"confidence_score"}
     make_rule(cast.alice, "Other")
-    assert errors(office.save(rule, name="Other"))
+    for response in (office.save(rule, name="Other"), office.add(TagRule, **{**typed, "name": "Other"})):
+        assert errors(response)
+    make_rule(cast.alice, "Topic", condition="topic", is_builtin=True)
+    assert office.save(rule, name="Topic").status_code == 302  # which tells them apart by is_builtin
     theirs, systems = make_tag(cast.charlie), make_tag(cast.alice, "has:code", is_system=True)
     for tag in (theirs, systems):
         assert set(errors(office.save(rule, tag=tag.pk))) == {"tag"}

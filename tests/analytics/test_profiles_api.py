@@ -73,6 +73,19 @@ def test_a_user_has_a_favorite_model_and_their_own_figures(alice: Person, bob: P
     assert same == found
 
 
+def test_members_see_their_own_feedback_and_what_is_public(alice: Person, bob: Person, llm: LLM) -> None:
+    own = liked(Call(NOON, bob, llm), "up")
+    MessageFeedback.objects.create(workspace=alice.workspace, message=own.message, user=alice.user, thumb="down")
+
+    def counted(person: Person) -> list[int]:
+        pages = (f"users/{bob.user.pk}", f"llms/{llm}")
+        return [person.get(f"analytics/{page}", **DAY).json()["feedback"]["count"] for page in pages]
+
+    assert (counted(alice), counted(bob)) == ([2, 2], [1, 1])
+    MessageFeedback.objects.filter(workspace=alice.workspace, user=alice.user).update(is_public=True)
+    assert counted(bob) == [2, 2]
+
+
 def test_a_user_who_did_nothing_is_all_zeros(bob: Person) -> None:
     found = bob.get("analytics/users/me").json()
     assert (found["total_messages"], found["favorite_model"], found["latency"]["p50"]) == (0, None, None)

@@ -10,9 +10,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from conversations import feedback
+from conversations import feedback, tag_usage
+from conversations.feedback_figures import Figures
 from conversations.models import Conversation, MessageFeedback
 from llm.models import LLM
+from synapscale.common.models import new_id
 from tests.api.asking import assert_invalid, make_agent, make_answer, make_conversation
 from tests.people import Cast, Person
 
@@ -109,6 +111,13 @@ def test_whose(cast: Cast, dora: Person) -> None:
     give(alice, make_conversation(alice), stars=3, is_public=True)
     counts = {who: summary(who, group_by="model")["total"]["count"] for who in (alice, bob, charlie, dora)}
     assert counts == {alice: 4, bob: 2, charlie: 0, dora: 4}
+
+
+def test_a_tag_that_goes_meanwhile_is_left_out(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the figures and the names."""
+    gone = {new_id(): Figures(count=1)}
+    monkeypatch.setattr(tag_usage, "feedback_by_tag", lambda rows, workspace_id: gone)
+    assert summary(alice, group_by="tag")["groups"] == []
 
 
 @pytest.mark.parametrize(

@@ -106,14 +106,18 @@ def test_every_address_has_its_operations(schema: Any) -> None:
         "get tag-links", "get tag-links/{id}", "post tag-links/{id}/accept", "post tag-links/{id}/reject",
         "get tag-rules", "post tag-rules", "get tag-rules/{id}", "patch tag-rules/{id}", "delete tag-rules/{id}",
         "get tag-rules/conditions",
+        "get analytics/usage", "get analytics/costs", "get analytics/users/{key}", "get analytics/workspaces/{key}",
+        "get analytics/conversations/{key}", "get analytics/llms/{key}", "get analytics/models/compare",
+        "get analytics/metrics", "get analytics/live", "get analytics/health",
+        "get analytics/reports", "post analytics/reports", "get analytics/reports/{id}", "patch analytics/reports/{id}",
+        "delete analytics/reports/{id}", "post analytics/reports/{id}/run", "get analytics/reports/{id}/download",
+        "get analytics/reports/{report_pk}/runs", "get analytics/reports/{report_pk}/runs/{id}",
+        "get analytics/reports/{report_pk}/runs/{id}/download",
         "get analytics/alerts", "get analytics/alerts/{id}", "post analytics/alerts/{id}/acknowledge",
         "get analytics/alert-rules", "post analytics/alert-rules", "get analytics/alert-rules/{id}",
         "patch analytics/alert-rules/{id}", "delete analytics/alert-rules/{id}", "get analytics/alert-rules/conditions",
         "get analytics/webhooks", "post analytics/webhooks", "get analytics/webhooks/{id}", "patch analytics/webhooks/{id}",
         "delete analytics/webhooks/{id}", "post analytics/webhooks/{id}/rotate", "post analytics/webhooks/{id}/test",
-        "get analytics/usage", "get analytics/costs", "get analytics/users/{key}", "get analytics/workspaces/{key}",
-        "get analytics/conversations/{key}", "get analytics/llms/{key}", "get analytics/models/compare",
-        "get analytics/metrics", "get analytics/live", "get analytics/health",
         f"get {message}/{{message_pk}}/feedback", f"post {message}/{{message_pk}}/feedback",
         f"patch {message}/{{message_pk}}/feedback", f"delete {message}/{{message_pk}}/feedback",
     }  # fmt: skip
@@ -170,10 +174,11 @@ def test_one_shot_calls(schema: Any) -> None:
 def test_enumerations_have_names_that_mean_something(schema: Any) -> None:
     names = {name for name in schema["components"]["schemas"] if name.endswith("Enum")}
     assert names == {
-        "AlertOwnerEnum", "AlertScopeEnum", "AlertSeverityEnum", "AlertStateEnum", "AlertSubjectEnum", "FiguresOfEnum", "HealthStatusEnum",
-        "GranularityEnum", "AskRoleEnum", "BillingEventStatusEnum", "BlankEnum", "CircuitEnum", "ConversationKindEnum",
-        "ConversationStatusEnum", "EventTypeEnum", "FeedbackCategoryEnum", "KeyOwnerEnum", "KeySourceEnum", "MemberRoleEnum",
-        "MessageRoleEnum", "MessageStatusEnum", "ModeEnum", "NullEnum", "ProviderEnum", "ReasoningEffortEnum", "ScopeEnum",
+        "AlertOwnerEnum", "AlertScopeEnum", "AlertSeverityEnum", "AlertStateEnum", "AlertSubjectEnum", "AskRoleEnum",
+        "BillingEventStatusEnum", "BlankEnum", "CircuitEnum", "ConversationKindEnum", "ConversationStatusEnum", "EventTypeEnum",
+        "FeedbackCategoryEnum", "FiguresOfEnum", "GranularityEnum", "HealthStatusEnum", "KeyOwnerEnum", "KeySourceEnum",
+        "MemberRoleEnum", "MessageRoleEnum", "MessageStatusEnum", "ModeEnum", "NullEnum", "ProviderEnum", "ReasoningEffortEnum",
+        "ReportFormatEnum", "ReportKindEnum", "ReportPeriodEnum", "ReportRunStateEnum", "ReportScheduleEnum", "ScopeEnum",
         "SpendPeriodEnum", "TagOriginEnum", "TagStateEnum", "ThumbEnum",
         "UsageStatusEnum", "VariableCategoryEnum", "WalletStatusEnum", "WorkspaceKindEnum", "WorkspaceStatusEnum",
     }  # fmt: skip
@@ -221,6 +226,12 @@ def test_answers_are_as_described(
         for behaviour in (answer_(), refusal(401)):
             paid.script(behaviour)
             assert_described(schema, "post", keys + "/{provider}/test", api.post(alice, f"{real}/openai/test", {}))
+    kept = api.post(alice, "analytics/reports", {"name": "Today", "kind": "calls", "period": "today"})
+    assert_described(schema, "post", "analytics/reports", kept)
+    report = kept.json()["id"]
+    ran = api.post(alice, f"analytics/reports/{report}/run", {})
+    assert_described(schema, "post", "analytics/reports/{id}/run", ran)
+    run = ran.json()["id"]
     for path, real in {
         "workspaces": "workspaces",
         "workspaces/{id}": space,
@@ -256,6 +267,10 @@ def test_answers_are_as_described(
         "analytics/webhooks/{id}": f"analytics/webhooks/{hook.json()['id']}",
         "feedback": "feedback",
         "feedback/summary": "feedback/summary?group_by=agent",
+        "analytics/reports": "analytics/reports",
+        "analytics/reports/{id}": f"analytics/reports/{report}",
+        "analytics/reports/{report_pk}/runs": f"analytics/reports/{report}/runs",
+        "analytics/reports/{report_pk}/runs/{id}": f"analytics/reports/{report}/runs/{run}",
     }.items():
         response = api.get(alice, real)
         assert response.status_code == 200, real

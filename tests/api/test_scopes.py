@@ -12,6 +12,7 @@ from conversations.models import Conversation
 from llm.models import LLM
 from tests.api.asking import Api, error_of, make_agent, make_answer, messages_of
 from tests.full import alert as make_alert
+from tests.full import report as make_report
 from tests.people import Person
 from tests.tagging.tagged import condition, make_tag, said
 from workspaces.models import AccessToken, Scope
@@ -75,6 +76,10 @@ def limit(person: Person, *scopes: str) -> Person:
         ("tag-links", {"chat", "read"}),
         ("tag-rules", {"chat", "read"}),
         ("tag-rules/conditions", {"chat", "read"}),
+        ("analytics/reports", {"billing"}),
+        ("analytics/reports/{report}", {"billing"}),
+        ("analytics/reports/{report}/runs", {"billing"}),
+        ("analytics/reports/{report}/download", {"billing"}),
         ("analytics/alerts", {"billing"}),
         ("analytics/alerts/{alert}", {"billing"}),
         ("analytics/alert-rules", {"billing"}),
@@ -87,11 +92,12 @@ def limit(person: Person, *scopes: str) -> Person:
 )
 def test_reading(alice: Person, chat: Conversation, llm: LLM, path: str, sufficient: set[str]) -> None:
     ids = {"chat": chat.pk, "llm": llm.pk, "workspace": alice.workspace.pk}
-    path = path.format(**ids, agent=make_agent(alice, llm).pk, alert=make_alert(alice).pk)
+    made = {"agent": make_agent(alice, llm), "report": make_report(alice), "alert": make_alert(alice)}
+    path = path.format(**ids, **{name: row.pk for name, row in made.items()})
     for scope in ALL:
         response = limit(alice, scope).get(path)
         if scope in sufficient:
-            assert response.status_code == 200, response.content
+            assert response.status_code == 200, response
         else:
             assert set(error_of(response, 403, "scope_missing")["details"]["scopes"]) == sufficient
     assert limit(alice, *ALL - sufficient, next(iter(sufficient))).get(path).status_code == 200
@@ -112,6 +118,10 @@ def test_reading(alice: Person, chat: Conversation, llm: LLM, path: str, suffici
         ("post", "tags/there/merge", {"into": "else"}, "chat"),
         ("delete", "tags/there", {}, "chat"),
         ("post", "tag-rules", {"name": "Images", "condition": "test-says"}, "admin"),
+        ("post", "analytics/reports", {"name": "Today", "kind": "calls", "period": "today"}, "billing"),
+        ("patch", "analytics/reports/{report}", {"name": "B"}, "billing"),
+        ("post", "analytics/reports/{report}/run", {}, "billing"),
+        ("delete", "analytics/reports/{report}", {}, "billing"),
         ("post", "analytics/alerts/{alert}/acknowledge", {}, "admin"),
         ("patch", "analytics/alert-rules/{rule}", {"name": "B"}, "admin"),
         ("post", "analytics/webhooks", {"url": "https://hooks.example.com/"}, "admin"),
@@ -125,10 +135,9 @@ def test_writing(
     alice: Person, bob: Person, chat: Conversation, llm: LLM, method: str, path: str, body: Any, sufficient: str
 ) -> None:
     ids = {"chat": chat.pk, "answer": make_answer(chat).pk, "workspace": alice.workspace.pk}
-    alert = make_alert(alice)
-    path = path.format(
-        **ids, agent=make_agent(alice, llm).pk, member=bob.membership.pk, alert=alert.pk, rule=alert.rule_id
-    )
+    report, alert = make_report(alice), make_alert(alice)
+    made = {"agent": make_agent(alice, llm).pk, "member": bob.membership.pk, "report": report.pk, "alert": alert.pk}
+    path = path.format(**ids, **made, rule=alert.rule_id)
     for label in ("there", "else"):
         make_tag(alice, label)
     if "targets" in body:

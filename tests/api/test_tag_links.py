@@ -164,6 +164,7 @@ def test_all_or_nothing(alice: Person) -> None:
         {"tags": ["a"], "targets": [{"type": "user", "id": str(new_id()), "x": 1}]},
         {"tags": ["a"] * 51, "targets": said("user", new_id())},
         {"tags": ["a"], "targets": said("user", new_id()) * 1001},
+        {"tags": ["a"] * 11, "targets": said("user", new_id()) * 910},
         {"tags": ["a"], "targets": said("user", new_id()), "x": 1},
     ],
 )
@@ -171,6 +172,7 @@ def test_what_makes_no_sense_is_refused(alice: Person, body: Any) -> None:
     make_tag(alice, "a")
     for verb in ("add", "remove"):
         error_of(alice.post(f"tags/{verb}", body), 400, "invalid")
+    assert alice.post("tags/remove", {"tags": ["a"] * 10, "targets": said("user", alice.user.pk) * 1000}).json()
 
 
 def test_a_text_that_is_no_tag_is_invalid(alice: Person) -> None:
@@ -278,6 +280,7 @@ def test_links_are_filtered(alice: Person) -> None:
         assert [row["id"] for row in rows] == [str(link.pk) for link in found], query
     assert_invalid(alice.get("tag-links", tag="x"), "tag")
     assert_invalid(alice.get("tag-links", state="x"), "state")
+    assert_invalid(alice.get("tag-links", target_type="x"), "target_type")
     assert_invalid(alice.get("tag-links", nonsense="x"), "nonsense")
 
 

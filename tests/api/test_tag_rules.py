@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -129,6 +130,9 @@ def test_a_rule_sets_a_tag_that_there_is_and_that_is_not_the_systems(cast: Cast)
 def test_names_are_one_of_each(cast: Cast) -> None:
     rule, other = make_rule(cast.alice), make_rule(cast.alice, "Other")
     make_rule(cast.charlie, "Theirs")
+    make_rule(cast.alice, "Topic", condition="topic", is_builtin=True)
+    assert cast.alice.post("tag-rules", {"name": "Topic", "condition": "test-says"}).status_code == 201
+    error_of(cast.alice.post("tag-rules", {"name": "Topic", "condition": "test-says"}), 409, "rule_exists")
     error_of(cast.alice.post("tag-rules", {"name": "Rule", "condition": "test-says"}), 409, "rule_exists")
     error_of(cast.alice.patch(f"tag-rules/{other.pk}", {"name": "Rule"}), 409, "rule_exists")
     assert cast.alice.patch(f"tag-rules/{rule.pk}", {"name": "Rule"}).status_code == 200
@@ -177,6 +181,28 @@ def test_settings_are_kept_as_the_condition_checks_them(alice: Person) -> None:
         assert alice.post("tag-rules", body).json()["settings"] == {"about": "everything"}
         error = error_of(alice.post("tag-rules", {**body, "settings": {"about": "nothing"}}), 400, "invalid")
         assert error["details"] == {"settings": ["No."]}
+
+
+def test_only_what_was_given_is_saved(alice: Person) -> None:
+    """Another admin renames the rule, then deletes it, between our reading and our writing."""
+    rule = make_rule(alice, condition="test-meanwhile")
+    rows = TagRule.objects.filter(workspace=alice.workspace, pk=rule.pk)
+
+    def rename(settings: Any) -> Any:
+        rows.update(name="Renamed")
+        return settings
+
+    def delete(settings: Any) -> Any:
+        rules.delete(rule)
+        return settings
+
+    with condition("test-meanwhile") as made:
+        rules.register(replace(made, check=rename))
+        assert alice.patch(f"tag-rules/{rule.pk}", {"settings": {"about": "x"}}).status_code == 200
+        assert (rows.get().name, rows.get().settings) == ("Renamed", {"about": "x"})
+        rules.register(replace(made, check=delete))
+        error_of(alice.patch(f"tag-rules/{rule.pk}", {"settings": {}}), 404, "not_found")
+        assert not rows.exists()
 
 
 def test_how_a_rule_has_done(alice: Person) -> None:

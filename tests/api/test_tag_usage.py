@@ -186,6 +186,29 @@ def test_members_see_what_is_theirs_and_strangers_nothing(
     assert charlie.get("tags/t/usage").json()["calls"] == 0
 
 
+def test_members_are_told_no_feedback_that_others_keep_to_themselves(
+    chat: Conversation, alice: Person, bob: Person
+) -> None:
+    talk = make_conversation(bob)
+    put(bob, make_tag(bob, "t"), "conversation", talk)
+    message, other = answered(bob, talk), answered(bob, talk)
+    for feedback in (
+        MessageFeedback(message=message, user=alice.user, stars=1),
+        MessageFeedback(message=other, user=alice.user, thumb="down", is_public=True),
+        MessageFeedback(message=message, user=bob.user, thumb="up"),
+    ):
+        feedback.workspace = alice.workspace
+        feedback.save()
+
+    def told(person: Person) -> list[tuple[int, int]]:
+        one, many = person.get("tags/t/usage").json(), person.get("tags/usage", tag="t").json()
+        figures = (one, one["models"][0], many["total"], many["models"][0], many["tags"][0])
+        return [(found["feedback"]["count"], found["feedback"]["negative"]) for found in figures]
+
+    assert told(alice) == [(3, 2)] * 5
+    assert told(bob) == [(2, 1)] * 5
+
+
 def test_what_is_asked_wrongly(alice: Person) -> None:
     make_tag(alice, "t")
     assert_invalid(alice.get("tags/t/usage", start="yesterday"), "start")
@@ -194,6 +217,8 @@ def test_what_is_asked_wrongly(alice: Person) -> None:
     assert_invalid(alice.get("tags/t/usage", start="2026-02-01", end="2026-02-01"), "end")
     assert_invalid(alice.get("tags/usage"), "tag")
     assert_invalid(alice.get("tags/usage", tag="a,b"), "tag")
+    assert_invalid(alice.get("tags/usage", tag=[f"t:{number}" for number in range(11)]), "tag")
+    assert alice.get("tags/usage", tag=["t"] * 11).status_code == 200  # the same, said often
     error_of(alice.get("tags/nobody/usage"), 404, "not_found")
 
 

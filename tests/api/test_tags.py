@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
+from tagging import vocabulary
 from tagging.links import Target
 from tagging.models import Tag, TagLink
 from tests.api.asking import assert_invalid, error_of, make_conversation
@@ -334,8 +335,20 @@ def test_merging_into_nothing_and_into_itself(cast: Cast) -> None:
     }
     assert_invalid(alice.post("tags/a/merge", {}), "into")
     for into in ("b", "theirs", str(theirs.pk)):
-        error_of(alice.post("tags/a/merge", {"into": into}), 404, "not_found")
+        error = error_of(alice.post("tags/a/merge", {"into": into}), 404, "not_found")
+        assert error["details"] == {"into": ["There is no such tag."]}
     assert labels(alice.get("tags")) == ["a"]
+
+
+def test_only_what_was_given_is_saved(alice: Person) -> None:
+    """Two people change different things of one tag at the same moment."""
+    tag = make_tag(alice)
+    seen = Tag.objects.get(workspace=alice.workspace, pk=tag.pk)
+    vocabulary.change(tag, category="money")
+    vocabulary.change(tag, name="Important")
+    vocabulary.change(seen, metadata={"crm": "7"})
+    stored = Tag.objects.get(workspace=alice.workspace)
+    assert (stored.label, stored.category, stored.metadata) == ("important", "money", {"crm": "7"})
 
 
 def test_a_former_member_is_still_who_made_a_tag(cast: Cast) -> None:

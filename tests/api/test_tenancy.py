@@ -20,6 +20,7 @@ from synapscale.common.tenancy import fleet_wide
 from tagging.models import Tag, TagLink, TagRule
 from tests.api.asking import error_of, make_agent, make_answer, make_conversation
 from tests.full import alert as make_alert
+from tests.full import report as make_report
 from tests.people import Cast, fund
 from workspaces import variables
 from workspaces.models import AccessToken
@@ -34,7 +35,7 @@ ONE_SHOTS = (
     "llm/openai/models",
     "llm/nobody/generate",
 )
-ACTIONS = ("/rotate", "/test", "/merge", "/accept", "/reject", "/acknowledge")
+ACTIONS = ("/rotate", "/test", "/merge", "/accept", "/reject", "/acknowledge", "/run")
 METHODS = ("get", "head", "post", "put", "patch", "delete", "options", "trace")
 BODIES: list[dict[str, Any]] = [
     {},
@@ -92,6 +93,8 @@ def objects(transactional_db: None, cast: Cast, llm: LLM) -> Objects:
         rule=rule,
         confidence_score=1,
     )
+    kept = make_report(alice)
+    ran = kept.runs.get()
     fired = make_alert(alice)
     endpoint = WebhookEndpoint.objects.get(workspace=alice.workspace)
     paths = (
@@ -123,15 +126,23 @@ def objects(transactional_db: None, cast: Cast, llm: LLM) -> Objects:
         f"tag-links/{link.pk}/accept",
         f"tag-links/{link.pk}/reject",
         f"tag-rules/{rule.pk}",
+        f"analytics/users/{alice.user.pk}",
+        f"analytics/users/{cast.bob.user.pk}",
+        f"analytics/workspaces/{alice.workspace.pk}",
+        f"analytics/workspaces/{alice.workspace.slug}",
+        f"analytics/conversations/{chat.pk}",
+        f"analytics/reports/{kept.pk}",
+        f"analytics/reports/{kept.pk}/run",
+        f"analytics/reports/{kept.pk}/download",
+        f"analytics/reports/{kept.pk}/runs",
+        f"analytics/reports/{kept.pk}/runs/{ran.pk}",
+        f"analytics/reports/{kept.pk}/runs/{ran.pk}/download",
         f"analytics/alerts/{fired.pk}",
         f"analytics/alerts/{fired.pk}/acknowledge",
         f"analytics/alert-rules/{fired.rule_id}",
         f"analytics/webhooks/{endpoint.pk}",
         f"analytics/webhooks/{endpoint.pk}/rotate",
         f"analytics/webhooks/{endpoint.pk}/test",
-        f"analytics/users/{alice.user.pk}",
-        f"analytics/workspaces/{alice.workspace.pk}",
-        f"analytics/conversations/{chat.pk}",
     )
     return Objects(
         paths=paths,
@@ -157,6 +168,7 @@ def objects(transactional_db: None, cast: Cast, llm: LLM) -> Objects:
             "tag-links",
             "tag-rules",
             "tag-rules/conditions",
+            "analytics/reports",
             "analytics/alerts",
             "analytics/alert-rules",
             "analytics/alert-rules/conditions",
@@ -275,13 +287,20 @@ def test_the_matrix_names_every_address(objects: Objects) -> None:
         "analytics-user",
         "analytics-workspace",
         "analytics-conversation",
-        "analytics-llm",
+        "analytics-llm",  # the models are everybody's; the figures of each are the caller's
         "analytics-compare",
         "analytics-metrics",
         "analytics-live",
         "analytics-health",
+        "report-list",
+        "report-detail",
+        "report-run",
+        "report-download",
+        "report-run-list",
+        "report-run-detail",
+        "report-run-download",
     }
-    assert len(objects.paths) == 37
+    assert len(objects.paths) == 45
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -312,7 +331,7 @@ def test_the_lists_of_a_stranger_show_only_what_is_his(objects: Objects, cast: C
     assert b"".join(cast.charlie.get("feedback/export").streaming_content) == b""
     for path in (
         *("agents", "conversations", "feedback", "billing-events", "user-variables", "user-variables/api-keys"),
-        *("tags", "tags/autocomplete", "tag-links", "analytics/alerts", "analytics/webhooks"),
+        *("tags", "tags/autocomplete", "tag-links", "analytics/reports", "analytics/alerts", "analytics/webhooks"),
     ):
         assert cast.charlie.get(path).json()["results"] == []
     assert [row["name"] for row in cast.charlie.get("access-tokens", all="true").json()["results"]] == [

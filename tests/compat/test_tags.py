@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx2
 import pytest
 
 from conversations.models import Message
@@ -61,6 +62,22 @@ def test_a_call_brings_tags(
     assert "tags" not in question.metadata  # they are tags, and no note
     sent = paid.requests[0].body
     assert "metadata" not in sent
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_a_header_has_letters_of_any_language(
+    clients: Clients, alice: Person, model: str, paid: StandIn, encoding: str
+) -> None:
+    """Headers are bytes: curl sends those of UTF-8, other clients those of Latin-1."""
+    Tag.objects.create(workspace=alice.workspace, name="região", value="são paulo")
+    response = httpx2.post(
+        f"{clients.url}/v1/chat/completions",
+        json={"model": model, "messages": [{"role": "user", "content": "Hi"}]},
+        headers={**alice.headers, "x-synapscale-tags": "Região=São Paulo".encode(encoding)},  # type: ignore[dict-item]
+        timeout=30,
+    )
+    assert response.status_code == 200, response.text
+    assert carried(alice) == [["região:são paulo"]] * 2
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ from django.utils import timezone
 from conversations import autotagging
 from conversations.models import Conversation, Message, MessageFeedback, UsageLog
 from llm.models import LLM
+from synapscale.common.errors import Refusal
+from tagging import rules
 from tagging.models import Tag, TagLink, TagRule
 from tests.catalogue import make_llm
 from tests.conversations.calling import ask, failed, make_conversation, sent, settle
@@ -41,8 +43,6 @@ def tags_on(message: Message, state: str = "applied") -> set[str]:
 
 def rule(person: Person, condition: str, **fields: Any) -> TagRule:
     """The rule of this condition that comes with every workspace, switched on and set."""
-    from tagging import rules
-
     rules.ensure_builtin(person.workspace.pk)
     found = TagRule.objects.get(workspace=person.workspace, condition=condition, is_builtin=True)
     for name, value in {"is_active": True, **fields}.items():
@@ -93,6 +93,35 @@ def test_rules_that_are_off_until_somebody_wants_them(
     message = settle(ask(alice, chat), sent())  # 20 tokens, $0.00005
     run()
     assert tags_on(message) == ({label} if label else set())
+
+
+@pytest.mark.parametrize(
+    ("condition", "told", "kept"),
+    [
+        ("cost", {"over_usd": "0.10"}, {"over_usd": "0.10"}),
+        ("cost", {"over_usd": "4000000.000000000001"}, {"over_usd": "4000000.000000000001"}),
+        # Written out, this would be a gigabyte of noughts.
+        ("cost", {"over_usd": "1E1000000000"}, None),
+        ("cost", {"over_usd": "12345678"}, None),
+        ("cost", {"over_usd": "0.0000000000001"}, None),
+        ("cost", {"over_usd": "-1"}, None),
+        ("cost", {"over_usd": "NaN"}, None),
+        ("cost", {"over_usd": 1}, None),
+        ("cost", {}, None),
+        ("length", {"over_tokens": 0}, {"over_tokens": 0}),
+        ("length", {"over_tokens": "5"}, None),
+        ("length", {"over_tokens": True}, None),
+        ("model", {"models": "openai/openai-test"}, None),
+        ("model", {"models": [1]}, None),
+    ],
+)
+def test_what_a_rule_can_be_told(condition: str, told: dict[str, Any], kept: dict[str, Any] | None) -> None:
+    if kept is not None:
+        assert rules.checked(condition, told) == kept
+        return
+    with pytest.raises(Refusal) as refused:
+        rules.checked(condition, told)
+    assert set(refused.value.details) == {"settings"}
 
 
 def test_a_rule_with_a_tag_of_its_own_sets_that(chat: Conversation, alice: Person) -> None:

@@ -199,6 +199,14 @@ def test_the_rules_that_come_with_every_workspace_come_once(alice: Person, djang
     assert "test-later" not in {one.condition for one in rules.active(alice.workspace.pk)}
 
 
+def test_a_rule_of_the_same_name_does_not_keep_one_from_coming(alice: Person) -> None:
+    """Whatever people have called theirs before a release brings a new one."""
+    make_rule(alice, "test-later!")
+    with condition("test-later"):
+        rules.ensure_builtin(alice.workspace.pk)
+        assert TagRule.objects.get(workspace=alice.workspace, condition="test-later").is_builtin
+
+
 def test_settings_are_those_of_the_condition() -> None:
     assert rules.checked("test-says", {"about": "x"}) == {"about": "x"}
     for key, settings, field in (("nothing", {}, "condition"), ("test-says", {"x": 1}, "settings")):
