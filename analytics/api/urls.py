@@ -9,14 +9,15 @@ from analytics.api.views import CostsView, UsageView
 from analytics.api.webhooks import WebhookTestView, WebhookViewSet
 from synapscale.common.views import OptionalSlashRouter
 
-router = OptionalSlashRouter()
-router.register("analytics/alerts", AlertViewSet, basename="alert")
-router.register("analytics/alert-rules", AlertRuleViewSet, basename="alert-rule")
-router.register("analytics/webhooks", WebhookViewSet, basename="webhook")
 KEY = r"(?P<key>[^/]+)"
 reports = OptionalSlashRouter()
 reports.register("analytics/reports", ReportViewSet, basename="report")
 reports.register(rf"analytics/reports/(?P<report_pk>{UUID})/runs", ReportRunViewSet, basename="report-run")
+alerts = OptionalSlashRouter()
+alerts.register("analytics/alerts", AlertViewSet, basename="alert")
+alerts.register("analytics/alert-rules", AlertRuleViewSet, basename="alert-rule")
+alerts.register("analytics/webhooks", WebhookViewSet, basename="webhook")
+webhook_test = re_path(rf"^analytics/webhooks/(?P<id>{UUID})/test/?$", WebhookTestView.as_view(), name="webhook-test")
 urlpatterns = [
     re_path(r"^analytics/usage/?$", UsageView.as_view(), name="analytics-usage"),
     re_path(r"^analytics/costs/?$", CostsView.as_view(), name="analytics-costs"),
@@ -29,6 +30,5 @@ urlpatterns = [
     re_path(r"^analytics/metrics/?$", MetricsView.as_view(), name="analytics-metrics"),
     re_path(r"^analytics/live/?$", LiveView.as_view(), name="analytics-live"),
     path("", include(reports.urls)),
-    re_path(r"^analytics/webhooks/(?P<id>[0-9a-f-]{36})/test/?$", WebhookTestView.as_view(), name="webhook-test"),
-    *router.urls,
+    path("", include([webhook_test, *alerts.urls])),
 ]

@@ -125,6 +125,7 @@ def test_a_key_moves_to_the_new_master_key_with_all_the_others(alice: Person, pr
     assert out.getvalue().splitlines() == [
         "provider_connections: 2 on an older master key",
         "user_variables: 1 on an older master key",
+        "webhook_endpoints: 0 on an older master key",
         "rotate_keys: 3 found, 3 re-encrypted, 0 changed meanwhile, 0 unreadable",
     ]
     settings.MASTER_KEYS = [new]

@@ -34,6 +34,7 @@ def run(*options: str) -> tuple[list[str], int]:
         code = int(end.code or 0)
     first, *lines = out.getvalue().splitlines()
     assert first == "provider_connections: 0 on an older master key"
+    lines.remove("webhook_endpoints: 0 on an older master key")
     return lines, code
 
 
