@@ -112,6 +112,7 @@ def report(person: Person) -> Report:
     ReportMail.objects.create(
         workspace=person.workspace, report=made, run=run, user=person.user, tries=1, mailed_at=now
     )
+    return made
 
 
 def alert(person: Person) -> Alert:

@@ -23,8 +23,6 @@ pytestmark = [pytest.mark.django_db, pytest.mark.fleet]
 OURS = [
     model
     for model in apps.get_models()
-    if model.__module__.split(".")[0] in {"workspaces", "llm", "billing", "tagging", "conversations"}
-    or model.__module__ == "analytics.models_reports"
     if model.__module__.split(".")[0] in {"workspaces", "llm", "billing", "tagging", "conversations", "analytics"}
 ]
 
