@@ -138,14 +138,16 @@ def figures(
     by: tuple[str, ...] = (),
     tags: Sequence[Tag] = (),
     uses_sums: bool = True,
-    max_rows: int = MAX_ROWS,
+    max_rows: int | None = None,
 ) -> Answer:
     """The figures of ``wanted`` in the periods between ``edges`` (UTC, ascending), grouped by some of ``DIMENSIONS``.
 
     Grouped by ``tag``, only ``tags`` are groups, and a call counts under each that it has. Without ``uses_sums``, every
-    call is read: the proof of the sums. One query. Raises TooManyFigures.
+    call is read: the proof of the sums. One query. Raises TooManyFigures where there are more rows than ``max_rows``
+    (otherwise ``MAX_ROWS``).
     """
     asked = {*by, *(name for name, _ in wanted.conditions())}
+    most = MAX_ROWS if max_rows is None else max_rows
     source, covered = _source(wanted, edges, asked) if uses_sums else (None, loose(edges))
     parts: list[tuple[str, list[Any]]] = []
     if source is not None and covered.whole is not None:
@@ -160,13 +162,13 @@ def figures(
     sql = (
         f"SELECT {columns}, {sums_sql()} FROM (SELECT {period} AS period, x.* FROM ("
         + " UNION ALL ".join(part for part, _ in parts)
-        + f") x) x GROUP BY {columns} LIMIT {max_rows + 1}"
+        + f") x) x GROUP BY {columns} LIMIT {most + 1}"
     )
     given = ([] if one_period else [engine.edges(edges)]) + [value for _, values in parts for value in values]
     with reading(wanted), connection.cursor() as cursor:
         cursor.execute(sql, given)
         rows = cursor.fetchall()
-    if len(rows) > max_rows:
+    if len(rows) > most:
         raise TooManyFigures
     found = Answer(source=source.table if source else "usage_logs")
     for number, *rest in rows:
