@@ -26,9 +26,14 @@ _caller: contextvars.ContextVar[dict[str, str] | None] = contextvars.ContextVar(
 """What becomes known of a request on its way. One dict for all of its threads and tasks, whose contexts are copies."""
 
 
-def begin_request() -> None:
-    """Nothing is known yet of who is calling."""
-    _caller.set({})
+def begin_request() -> contextvars.Token[dict[str, str] | None]:
+    """Nothing is known yet of who is calling. What it gives back ends the request, where its thread goes on to others."""
+    return _caller.set({})
+
+
+def end_request(begun: contextvars.Token[dict[str, str] | None]) -> None:
+    """Whatever is logged from here on is not of this request."""
+    _caller.reset(begun)
 
 
 def note_workspace(workspace_id: Any) -> None:

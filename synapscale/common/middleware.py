@@ -52,10 +52,11 @@ def RequestIDMiddleware(get_response: Callable[[HttpRequest], Any]) -> Callable[
     def middleware(request: HttpRequest) -> HttpResponseBase:
         request.request_id = _request_id(request)  # type: ignore[attr-defined]
         token = logs.request_id.set(request.request_id)  # type: ignore[attr-defined]
-        logs.begin_request()
+        begun = logs.begin_request()
         try:
             response = get_response(request)
         finally:
+            logs.end_request(begun)
             logs.request_id.reset(token)
         response["X-Request-ID"] = request.request_id  # type: ignore[attr-defined]
         return response

@@ -101,6 +101,12 @@ def test_an_object_per_record() -> None:
     assert found == {"level": "ERROR", "logger": "a.b", "message": "said “this”\n", "request_id": "-"}
 
 
+@pytest.mark.django_db
+def test_what_is_logged_after_a_request_is_not_of_it(alice: Person) -> None:
+    assert alice.get("me").status_code == 200
+    assert "workspace_id" not in entry("said later")
+
+
 @pytest.mark.parametrize("end", BREAKS, ids=repr)
 def test_a_line_break_ends_no_object(end: str) -> None:
     assert entry(f"this{end}{FAKE}")["message"] == f"this{end}{FAKE}"
