@@ -5,6 +5,7 @@ Statuses are kept in ``health_states``: a restart, or another process that looks
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -129,6 +130,14 @@ class _OwnRequest(HttpRequest):
 
     def _get_scheme(self) -> str:
         return "https" if settings.HTTPS else "http"
+
+
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    """That a stranger is refused is what a look at our own addresses expects; only what breaks is logged."""
+    return record.levelno >= logging.ERROR or not isinstance(getattr(record, "request", None), _OwnRequest)
+
+
+logging.getLogger("django.request").addFilter(_is_worth_a_line)
 
 
 def _endpoints(lately: _Lately) -> Found:

@@ -59,6 +59,15 @@ def test_all_is_well(staff: Person, llm: LLM) -> None:
     assert found["average_response_time"]["value"]["average_ms"] is None
 
 
+def test_looking_at_our_own_addresses_logs_nothing(alice: Person, llm: LLM, caplog: pytest.LogCaptureFixture) -> None:
+    parts(alice)
+    assert [record.getMessage() for record in caplog.records if record.name == "django.request"] == []
+    alice.get("nothing")
+    assert [record.getMessage() for record in caplog.records if record.name == "django.request"] == [
+        "Not Found: /api/v1/nothing"
+    ]
+
+
 def test_only_staff_see_figures(cast: Cast, llm: LLM) -> None:
     for person in (cast.alice, cast.bob):
         found = parts(person)
