@@ -6,12 +6,10 @@ Members see their own calls, admins and owners those of their workspace, staff t
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import django_filters
-from django import forms
 from django.http import QueryDict
 from rest_framework.serializers import ValidationError
 
@@ -41,31 +39,20 @@ PARAMETERS = (
 _NO_SUCH = "There is no such {}."
 
 
-class _Several(forms.MultipleChoiceField):
-    """One value or several: ``?status=error&status=lost``."""
-
-
-class SeveralFilter(django_filters.MultipleChoiceFilter):
-    field_class = _Several
-
-
 class UsageFilter(StrictFilterSet):
-    """The filters of figures, and of the calls that they are made of."""
+    """What the filters may say; what they mean is up to ``query.Wanted``, which no queryset could be narrowed to."""
 
-    workspace = django_filters.CharFilter(method="as_is", help_text="Its id or slug; staff only.")
-    user = django_filters.CharFilter(method="as_is", help_text="An id, or `me`.")
-    llm = django_filters.CharFilter(method="as_is", help_text="A model: its id, or “provider/name”.")
-    provider = django_filters.ChoiceFilter(choices=ProviderName.choices, method="as_is")
-    agent = django_filters.UUIDFilter(method="as_is")
-    key_source = SeveralFilter(choices=UsageLog.KeySource.choices)
-    status = SeveralFilter(choices=UsageLog.Status.choices)
+    workspace = django_filters.CharFilter(help_text="Its id or slug; staff only.")
+    user = django_filters.CharFilter(help_text="An id, or `me`.")
+    llm = django_filters.CharFilter(help_text="A model: its id, or “provider/name”.")
+    provider = django_filters.ChoiceFilter(choices=ProviderName.choices)
+    agent = django_filters.UUIDFilter()
+    key_source = django_filters.MultipleChoiceFilter(choices=UsageLog.KeySource.choices)
+    status = django_filters.MultipleChoiceFilter(choices=UsageLog.Status.choices)
 
     class Meta:
         model = UsageLog
         fields: list[str] = []
-
-    def as_is(self, queryset: Any, name: str, value: Any) -> Any:
-        return queryset
 
 
 class Asker(Protocol):
@@ -252,17 +239,10 @@ def _tags(params: QueryDict, workspace: Workspace | None) -> tuple[tuple[Tag, ..
 
 
 def _granularity(params: QueryDict) -> Granularity | None:
-    return _one_of(params, "granularity", Granularity)
-
-
-def _one_of(params: QueryDict, name: str, choices: Iterable[Granularity]) -> Granularity | None:
-    given = params.get(name)
-    if given is None:
-        return None
-    for choice in choices:
-        if given == choice:
-            return choice
-    raise ValidationError({name: [f"Give one of {', '.join(choices)}."]})
+    given = params.get("granularity")
+    if given is not None and given not in list(Granularity):
+        raise ValidationError({"granularity": [f"Give one of {', '.join(Granularity)}."]})
+    return None if given is None else Granularity(given)
 
 
 def _limit(params: QueryDict) -> int:

@@ -10,7 +10,7 @@ from django.db import models
 
 from conversations.models import UsageLog
 from llm.models import LLM
-from synapscale.common.models import TenantFK, TenantModel, new_id
+from synapscale.common.models import BaseModel, TenantFK, TenantModel
 from synapscale.common.money import UsdField
 from workspaces.models import User
 
@@ -144,18 +144,8 @@ class LatencyDay(TenantModel):
         return f"{self.calls} calls in step {self.step}"
 
 
-class FleetModel(models.Model):
-    """A row of sums over all workspaces, for operators alone. It belongs to nobody, so it is on no tenant's shard."""
-
-    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    created_at = models.DateTimeField(auto_now_add=True)
-
-    class Meta:
-        abstract = True
-
-
-class FleetHour(FleetModel, Sums):
-    """An hour (UTC) of all workspaces by model, key and status."""
+class FleetHour(BaseModel, Sums):
+    """An hour (UTC) of all workspaces by model, key and status, for operators. It is on no tenant's shard."""
 
     hour = models.DateTimeField()
     llm = models.ForeignKey(LLM, on_delete=models.PROTECT, related_name="+", db_index=False)
@@ -169,7 +159,7 @@ class FleetHour(FleetModel, Sums):
         ]
 
 
-class FleetLatencyDay(FleetModel):
+class FleetLatencyDay(BaseModel):
     """How many answers of a model came within a step of ``analytics.latency``, on a day (UTC) of all workspaces."""
 
     day = models.DateTimeField(help_text="Its midnight, UTC.")
@@ -234,7 +224,6 @@ __all__ = [
     "AlertRule",
     "FleetHour",
     "FleetLatencyDay",
-    "FleetModel",
     "HealthState",
     "LatencyDay",
     "Report",

@@ -120,8 +120,6 @@ class Answer:
     """``figures`` by the number of the period (0 where there is one only) and the values of what it is grouped by."""
 
     figures: dict[tuple[int, Key], Figures] = field(default_factory=dict)
-    source: str = "usage_logs"
-    """The table that most of it was read from."""
 
     def total(self) -> Figures:
         """Of everything; grouped by tags, a call counts under each of them, so this is not how many calls there are."""
@@ -170,7 +168,7 @@ def figures(
         rows = cursor.fetchall()
     if len(rows) > most:
         raise TooManyFigures
-    found = Answer(source=source.table if source else "usage_logs")
+    found = Answer()
     for number, *rest in rows:
         key = tuple(_read(name, value) for name, value in zip(by, rest, strict=False))
         # Sums say all zeros where calls say nothing: both are calls without an agent.

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import hmac
 import ipaddress
+import logging
 import os
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.db import DatabaseError, InterfaceError
 from django.db.models import Count, Sum
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
@@ -30,6 +31,7 @@ from synapscale.common.db import submit_probe
 from synapscale.common.models import PeriodicJob
 from synapscale.common.tenancy import fleet_wide
 
+logger = logging.getLogger(__name__)
 TIME_LIMIT_SECONDS = 3.0
 _FORWARDED = ("X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Forwarded", "Via")
 
@@ -82,8 +84,10 @@ async def scrape(request: HttpRequest) -> HttpResponse:
     if refused := _refusal(request):
         return refused
     stored: Stored | None = None
-    with suppress(Exception):  # no database, or a slow one: the rest is told all the same
+    try:
         stored = await asyncio.wait_for(asyncio.wrap_future(submit_probe(_read)), TIME_LIMIT_SECONDS)
+    except (TimeoutError, DatabaseError, InterfaceError) as error:  # the rest is told all the same
+        logger.warning("metrics are told without what is stored: %s", type(error).__name__)
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
     return HttpResponse(encode(_registry(stored)), content_type=content_type, headers={"Cache-Control": "no-store"})
 

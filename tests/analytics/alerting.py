@@ -14,9 +14,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from django.utils import timezone
+
 from analytics.alerting.delivering import Report, deliver_due
 from analytics.models import Alert, AlertDelivery, AlertRule, WebhookEndpoint
 from synapscale.common.tenancy import fleet_wide
+from tests.people import Person
 from workspaces.models import Workspace
 
 DOCUMENT = Path(__file__).resolve().parent.parent.parent / "docs" / "alerts.md"
@@ -122,3 +125,27 @@ def deliveries() -> list[AlertDelivery]:
 
 def deliver(now: datetime | None = None) -> Report:
     return asyncio.run(deliver_due(now=now))
+
+
+def fire(workspace: Workspace, rule: AlertRule | None = None, **fields: Any) -> Alert:
+    now = timezone.now()
+    given = {
+        "rule": rule or make_rule(name=f"Rule {now.isoformat()}"),
+        "subject_kind": "workspace",
+        "subject_id": "1",
+        "subject_label": "Acme",
+        "severity": "warning",
+        "value": 2,
+        "threshold": 1,
+        "explanation": "Two is more than one.",
+        "fired_at": now,
+        "last_seen_at": now,
+        **fields,
+    }
+    return Alert.objects.create(workspace=workspace, **given)
+
+
+def listed(person: Person, path: str = "analytics/alerts", **query: Any) -> list[str]:
+    response = person.get(path, **query)
+    assert response.status_code == 200, response.content
+    return [row["id"] for row in response.json()["results"]]

@@ -2,8 +2,23 @@ import pytest
 
 from tests.api.asking import Api
 from tests.conftest import Server
+from tests.people import Person, join, make_workspace
 
 
 @pytest.fixture
 def api(server: Server) -> Api:
     return Api(server.url)
+
+
+@pytest.fixture
+def staff(db: None) -> Person:
+    """An operator, who is a member of a workspace of no importance."""
+    person = join(make_workspace("office"), "olga", "member")
+    person.user.is_staff = True
+    person.user.save()
+    return person
+
+
+@pytest.fixture
+def dora(alice: Person) -> Person:
+    return join(alice.workspace, "dora", "admin")

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
-from analytics.alerting import endpoints
 from analytics.api import alert_rules
-from analytics.models import Alert, AlertDelivery, AlertRule, WebhookEndpoint
-from synapscale.common.tenancy import fleet_wide
-from tests.analytics.alerting import Listener, deliveries, documented_verify, make_endpoint, make_rule
+from analytics.models import AlertRule
+from tests.analytics.alerting import deliveries, fire, listed, make_endpoint, make_rule
 from tests.api.asking import assert_invalid, error_of
 from tests.api.test_scopes import limit
-from tests.people import Cast, Person, join, make_workspace
+from tests.people import Cast, Person
 from workspaces import system
-from workspaces.models import Workspace
 
 pytestmark = pytest.mark.django_db
 RULE = {
@@ -28,44 +24,6 @@ RULE = {
     "window_seconds": 900,
     "threshold": "0.10",
 }
-
-
-@pytest.fixture
-def staff(db: None) -> Person:
-    """An operator, who is a member of a workspace of no importance."""
-    person = join(make_workspace("office"), "olga", "member")
-    person.user.is_staff = True
-    person.user.save()
-    return person
-
-
-@pytest.fixture
-def dora(alice: Person) -> Person:
-    return join(alice.workspace, "dora", "admin")
-
-
-def fire(workspace: Workspace, rule: AlertRule | None = None, **fields: Any) -> Alert:
-    now = timezone.now()
-    given = {
-        "rule": rule or make_rule(name=f"Rule {now.isoformat()}"),
-        "subject_kind": "workspace",
-        "subject_id": "1",
-        "subject_label": "Acme",
-        "severity": "warning",
-        "value": 2,
-        "threshold": 1,
-        "explanation": "Two is more than one.",
-        "fired_at": now,
-        "last_seen_at": now,
-        **fields,
-    }
-    return Alert.objects.create(workspace=workspace, **given)
-
-
-def listed(person: Person, path: str = "analytics/alerts", **query: Any) -> list[str]:
-    response = person.get(path, **query)
-    assert response.status_code == 200, response.content
-    return [row["id"] for row in response.json()["results"]]
 
 
 # --- Alerts -----------------------------------------------------------------------------------------------------------
@@ -310,133 +268,3 @@ def test_conditions_say_what_they_can_be_told(bob: Person) -> None:
     rows = {row["key"]: row for row in bob.get("analytics/alert-rules/conditions").json()["results"]}
     assert list(rows) == ["anomaly", "cost", "error_rate", "key_expiry", "latency"]
     assert (rows["latency"]["unit"], rows["latency"]["settings"][0]["default"]) == ("seconds", "p95")
-
-
-# --- Webhooks ---------------------------------------------------------------------------------------------------------
-
-
-def test_a_webhook_and_its_secret(alice: Person, dora: Person) -> None:
-    body = {"url": "https://hooks.example.com/alerts", "description": "Pager"}
-    response = alice.post("analytics/webhooks", body)
-    assert response.status_code == 201, response.content
-    shown = response.json()
-    secret = shown.pop("secret")
-    assert secret.startswith("whsec_")
-    assert shown == {
-        **body,
-        "id": shown["id"],
-        "owner": "workspace",
-        "allows_private_addresses": False,
-        "is_active": True,
-        "last_status": None,
-        "last_error": "",
-        "last_attempt_at": None,
-        "created_by": str(alice.user.pk),
-        "created_at": shown["created_at"],
-        "updated_at": shown["updated_at"],
-    }
-    path = f"analytics/webhooks/{shown['id']}"
-    for response in (dora.get(path), dora.get("analytics/webhooks"), dora.patch(path, {"description": ""})):
-        assert secret not in response.content.decode()
-    stored = WebhookEndpoint.objects.get()
-    assert secret.encode() not in bytes(stored.ciphertext)
-    assert stored.get_secret() == secret
-    rotated = dora.post(f"{path}/rotate").json()["secret"]
-    assert rotated != secret
-    assert WebhookEndpoint.objects.get().get_secret() == rotated
-    assert dora.delete(path).status_code == 204
-
-
-def test_who_sees_and_keeps_which_webhooks(cast: Cast, staff: Person) -> None:
-    url = "https://hooks.example.com/"
-    (ours, _), (theirs, _) = make_endpoint(cast.alice.workspace, url), make_endpoint(cast.charlie.workspace, url)
-    operators, _ = make_endpoint(None, url)
-    assert listed(cast.alice, "analytics/webhooks") == [str(ours.pk)]
-    assert listed(cast.charlie, "analytics/webhooks") == [str(theirs.pk)]
-    assert listed(staff, "analytics/webhooks") == [str(operators.pk)]
-    error_of(cast.bob.get("analytics/webhooks"), 403, "permission_denied")
-    error_of(cast.bob.get(f"analytics/webhooks/{ours.pk}"), 403, "permission_denied")
-    for path in (f"analytics/webhooks/{ours.pk}", f"analytics/webhooks/{operators.pk}"):
-        for verb in ("", "/rotate"):
-            response = cast.charlie.post(path + verb) if verb else cast.charlie.delete(path)
-            error_of(response, 404, "not_found")
-    error_of(cast.alice.post("analytics/webhooks", {"url": url, "owner": "operators"}), 403, "permission_denied")
-    made = staff.post("analytics/webhooks", {"url": url, "owner": "operators"})
-    assert (made.status_code, made.json()["owner"]) == (201, "operators")
-
-
-@pytest.mark.parametrize(
-    ("changes", "field"),
-    [
-        ({"url": "http://hooks.example.com/"}, "url"),
-        ({"url": "https://127.0.0.1/"}, "url"),
-        ({"url": "https://169.254.169.254/"}, "url"),
-        ({"url": "https://hooks.example.com/?token=x"}, "url"),
-        ({"url": "https://localhost/"}, "url"),
-        ({"url": "x" * 301}, "url"),
-        ({"url": ""}, "url"),
-        ({"url": 5}, "url"),
-        ({"description": "x" * 201}, "description"),
-        ({"allows_private_addresses": True}, "allows_private_addresses"),
-        ({"secret": "whsec_x"}, "secret"),
-        ({"is_active": 1}, "is_active"),
-        ({"owner": "me"}, "owner"),
-    ],
-)
-def test_a_wrong_webhook_is_refused_by_field(alice: Person, changes: dict[str, Any], field: str) -> None:
-    assert_invalid(alice.post("analytics/webhooks", {"url": "https://hooks.example.com/", **changes}), field)
-    endpoint, _ = make_endpoint(alice.workspace, "https://hooks.example.com/", allows_private_addresses=False)
-    assert_invalid(alice.patch(f"analytics/webhooks/{endpoint.pk}", changes), field)
-
-
-def test_what_operators_allowed_holds_for_the_address_they_looked_at(alice: Person) -> None:
-    endpoint, _ = make_endpoint(alice.workspace, "http://10.0.0.1/hook")
-    path = f"analytics/webhooks/{endpoint.pk}"
-    assert alice.patch(path, {"description": "In our network"}).json()["allows_private_addresses"] is True
-    assert_invalid(alice.patch(path, {"url": "http://10.0.0.2/hook"}), "url")
-    changed = alice.patch(path, {"url": "https://hooks.example.com/"}).json()
-    assert changed["allows_private_addresses"] is False
-
-
-def test_deleting_a_webhook_takes_its_deliveries_along(alice: Person) -> None:
-    from analytics.alerting import outbox
-    from analytics.models import AlertEvent
-
-    endpoint, _ = make_endpoint(alice.workspace, "https://hooks.example.com/")
-    rule = make_rule(alice.workspace)
-    outbox.write(AlertEvent.FIRING, fire(alice.workspace, rule), rule, now=timezone.now())
-    assert alice.delete(f"analytics/webhooks/{endpoint.pk}").status_code == 204
-    with fleet_wide():
-        assert set(AlertDelivery.objects.values_list("channel", flat=True)) == {"email"}
-
-
-def test_there_is_an_end_to_webhooks(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoints, "MAX_PER_OWNER", 1)
-    make_endpoint(alice.workspace, "https://hooks.example.com/")
-    error_of(alice.post("analytics/webhooks", {"url": "https://hooks.example.com/2"}), 409, "too_many_webhooks")
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    with Listener().running() as one:
-        yield one
-
-
-@pytest.mark.django_db(transaction=True)
-def test_trying_a_webhook_out(cast: Cast, listener: Listener) -> None:
-    endpoint, secret = make_endpoint(cast.alice.workspace, listener.url)
-    path = f"analytics/webhooks/{endpoint.pk}"
-    error_of(cast.bob.post(f"{path}/test"), 403, "permission_denied")
-    error_of(cast.charlie.post(f"{path}/test"), 404, "not_found")
-    said = cast.alice.post(f"{path}/test").json()
-    assert said == {"delivered": True, "status": 204, "error": "", "milliseconds": said["milliseconds"]}
-    (got,) = listener.received
-    assert (got.document["type"], got.document["data"]) == ("ping", {})
-    assert documented_verify()(secret, got.headers, got.body)
-    listener.answers.append((500, {}))
-    assert cast.alice.post(f"{path}/test").json()["error"] == "It answered with status 500."
-    assert cast.alice.get(path).json()["last_status"] == 500
-    WebhookEndpoint.objects.filter(pk=endpoint.pk).update(allows_private_addresses=False)
-    refused = cast.alice.post(f"{path}/test").json()
-    assert (refused["delivered"], refused["status"]) == (False, None)
-    assert len(listener.received) == 2
