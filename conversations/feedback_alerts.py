@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import smtplib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from conversations.models import MessageFeedback
+from synapscale.common import mailing
 from synapscale.common.db import in_db, retry_transaction
 from synapscale.common.tenancy import fleet_wide
 from workspaces.models import Workspace
@@ -32,8 +32,6 @@ logger = logging.getLogger(__name__)
 BATCH = 500
 """Feedback that one mail tells of; more of it waits for the next run."""
 MAX_IDS = 20
-_FAILURES = (smtplib.SMTPException, OSError)
-"""What a mail server that is away, or refuses, ends in."""
 
 
 @dataclass(slots=True)
@@ -71,7 +69,7 @@ async def send_due() -> Report:
         except Exception as error:
             await in_db(_give_back, claim)
             report.failed += 1
-            if not isinstance(error, _FAILURES):
+            if not isinstance(error, mailing.FAILURES):
                 logger.exception("the feedback alert of workspace %s failed, will try again", workspace.pk)
                 continue
             # Its name alone: what mail servers say may repeat addresses.
@@ -80,7 +78,7 @@ async def send_due() -> Report:
                 workspace.pk,
                 type(error).__name__,
             )
-            if not isinstance(error, smtplib.SMTPRecipientsRefused | smtplib.SMTPDataError):
+            if not isinstance(error, mailing.REFUSED):
                 break  # the mail server itself is in trouble, and would be for the next one
         else:
             report.mails += 1

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import smtplib
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,6 +22,7 @@ from analytics.alerting import payloads, webhooks
 from analytics.alerting.outbox import GIVE_UP_AFTER
 from analytics.alerting.webhooks import Answer
 from analytics.models import AlertDelivery, WebhookEndpoint
+from synapscale.common import mailing
 from synapscale.common.db import in_db
 from synapscale.common.tenancy import fleet_wide
 
@@ -34,7 +34,6 @@ LEASE = timedelta(minutes=2)
 """Longer than any attempt takes."""
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=10), timedelta(hours=1)
 NOTED_EVERY = timedelta(minutes=1)
-_MAIL_FAILURES = (smtplib.SMTPException, OSError)
 
 
 @dataclass(slots=True)
@@ -111,7 +110,7 @@ def _mail(delivery: AlertDelivery) -> Answer:
     subject, text = payloads.mail(delivery.payload, delivery.workspace)
     try:
         EmailMessage(subject=subject, body=text, to=[delivery.recipient], connection=get_connection()).send()
-    except _MAIL_FAILURES as error:
+    except mailing.FAILURES as error:
         # Its name alone: what mail servers say may repeat addresses.
         return Answer(error=f"The mail server: {type(error).__name__}.")
     return Answer()

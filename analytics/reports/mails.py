@@ -8,7 +8,6 @@ less often. A process that dies while it sends may send one twice.
 from __future__ import annotations
 
 import logging
-import smtplib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -18,13 +17,12 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from analytics.models import ReportMail
+from synapscale.common import mailing
 from synapscale.common.tenancy import fleet_wide
 from workspaces.models import Membership
 
 logger = logging.getLogger(__name__)
 MAX_TRIES = 10
-_FAILURES = (smtplib.SMTPException, OSError)
-"""What a mail server that is away, or refuses, ends in."""
 
 
 @dataclass(slots=True)
@@ -53,12 +51,12 @@ def send_due(*, now: datetime, limit: int) -> Sent:
             message_of(mail).send()
         except Exception as error:
             found.failed += 1
-            if not isinstance(error, _FAILURES):
+            if not isinstance(error, mailing.FAILURES):
                 logger.exception("the link to run %s was not sent", mail.run_id)
                 continue
             # Its name alone: what mail servers say may repeat addresses.
             logger.warning("the link to run %s was not sent: %s", mail.run_id, type(error).__name__)
-            if not isinstance(error, smtplib.SMTPRecipientsRefused | smtplib.SMTPDataError):
+            if not isinstance(error, mailing.REFUSED):
                 break  # the mail server itself is in trouble, and would be for the next one
         else:
             found.sent += 1
