@@ -187,7 +187,9 @@ def test_money_is_written_as_the_api_writes_it(office: Office) -> None:
 
     for model in our_models():
         for page in (office.list(model), office.open(newest(model))):
-            assert not re.search(r"\d\.\d{5}0+\b|\b0E-\d+", page.text.partition('id="content"')[2]), model
+            # A time in JSON is no money: its millionths of a second end in 0 now and then.
+            text = re.sub(r"T\d\d:\d\d:\d\d\.\d{6}", "", page.text.partition('id="content"')[2])
+            assert not re.search(r"\d\.\d{5}0+\b|\b0E-\d+", text), model
 
 
 def test_a_row_leads_to_the_rows_that_point_at_it(office: Office) -> None:
