@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, transaction
-from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tagging import names, vocabulary
@@ -85,13 +85,13 @@ def test_normalising_twice_is_normalising_once(text: str) -> None:
     assert names.normalised(once) == once
 
 
-@given(texts)
+@given(texts | words | st.builds("{}:{}".format, words, words))
 @example("a:\u0338b")
 @example("a=:b")
 def test_a_label_writes_the_tag_it_is_the_label_of(text: str) -> None:
     tag = parsed(text)
-    assume(tag is not None)
-    assert tag is not None
+    if tag is None:  # of the texts that are anything at all, many are no tag; of the others, all are
+        return
     assert parse(tag.label) == tag == parse(str(tag))
 
 
