@@ -50,6 +50,8 @@ class Names:
 
     def folded(self, key: Key) -> Key:
         """The key as it was asked for: a provider in the place of its models."""
+        if self._by == self._columns:
+            return key
         found = dict(zip(self._columns, key, strict=True))
         return tuple(self._providers[found["llm"]] if name == "provider" else found[name] for name in self._by)
 

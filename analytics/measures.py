@@ -41,6 +41,7 @@ BY_STATUS = {
 }
 BY_KEY = {"own_key_calls": ("user",)}
 _MONEY = frozenset({"charged_usd", "cost_usd"})
+_USD = UsdField()
 _NAMES = (*OF_A_CALL, *BY_STATUS, *BY_KEY)
 _NOTHING = (0,) * len(_NAMES)
 
@@ -76,7 +77,7 @@ class _Count:
 
 class _Usd(_Count):
     def __get__(self, figures: Figures, owner: type | None = None) -> Decimal:  # type: ignore[override]
-        return UsdField().from_scaled(figures.numbers[self.place])
+        return _USD.from_scaled(figures.numbers[self.place])
 
 
 class Figures:
@@ -112,7 +113,13 @@ class Figures:
     @classmethod
     def of(cls, row: Iterable[Any]) -> Self:
         """From a row of ``sums_sql``; nothing at all sums up to None."""
-        return cls(tuple(int(number or 0) for number in row))
+        return cls(tuple([int(number or 0) for number in row]))
+
+    @classmethod
+    def total(cls, of: Iterable[Figures]) -> Self:
+        """All of them added up."""
+        columns = tuple(zip(*(figures.numbers for figures in of), strict=True))
+        return cls(tuple(map(sum, columns))) if columns else cls()
 
     @classmethod
     def named(cls, **values: int | Decimal) -> Self:
@@ -120,10 +127,9 @@ class Figures:
         unknown = set(values) - set(_NAMES)
         if unknown:
             raise TypeError(f"No such sums: {unknown}")
-        money = UsdField()
         return cls(
             tuple(
-                money.to_scaled(Decimal(values.get(name, 0))) if name in _MONEY else int(values.get(name, 0))
+                _USD.to_scaled(Decimal(values.get(name, 0))) if name in _MONEY else int(values.get(name, 0))
                 for name in _NAMES
             )
         )

@@ -91,20 +91,20 @@ class UserDay(TenantModel, Sums):
         ]
 
 
-class AgentDay(TenantModel, Sums):
-    """A day (UTC) of a workspace by agent, key and status."""
+class AgentHour(TenantModel, Sums):
+    """An hour (UTC) of a workspace by agent, key and status."""
 
-    day = models.DateTimeField(help_text="Its midnight, UTC.")
+    hour = models.DateTimeField()
     agent_key = models.UUIDField(help_text="The agent's id; all zeros for calls without one.")
     key_source = models.CharField(max_length=10, choices=UsageLog.KeySource)
     status = models.CharField(max_length=12, choices=UsageLog.Status)
 
     class Meta:
-        db_table = "agent_days"
+        db_table = "agent_hours"
         constraints = [
             *TenantModel.Meta.constraints,
             models.UniqueConstraint(
-                fields=["workspace", "day", "agent_key", "key_source", "status"], name="agent_days_once"
+                fields=["workspace", "hour", "agent_key", "key_source", "status"], name="agent_hours_once"
             ),
         ]
 
@@ -217,7 +217,7 @@ from analytics.models_delivery import AlertDelivery, AlertEvent, WebhookEndpoint
 from analytics.models_reports import Report, ReportMail, ReportRun  # noqa: E402
 
 __all__ = [
-    "AgentDay",
+    "AgentHour",
     "Alert",
     "AlertDelivery",
     "AlertEvent",

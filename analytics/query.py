@@ -1,13 +1,13 @@
 """Figures of any calls, exact to the last one: the sums where they serve, and the calls themselves where they don't.
 
-One statement adds up three parts: the sums of whole hours or days; the calls of these that the sums don't know yet (the
+One statement adds up three parts: the sums of whole days and hours; the calls of these that the sums don't know yet (the
 tail); and the calls of hours that the window cuts. It reads one snapshot, so no call is in two parts, or in none.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,8 +17,8 @@ from django.db import connection
 
 from analytics import engine
 from analytics.measures import OF_A_CALL, Figures, sums_sql
-from analytics.models import AgentDay, FleetHour, UsageDay, UsageHour, UserDay
-from analytics.spans import DAY, HOUR, Cover, Span, cover, loose
+from analytics.models import AgentHour, FleetHour, UsageDay, UsageHour, UserDay
+from analytics.spans import DAY, HOUR, Cover, Span, cover, loose, whole_units
 from conversations import tag_usage
 from synapscale.common.tenancy import fleet_wide
 from tagging.models import Tag
@@ -75,8 +75,8 @@ _BY_MODEL = {"workspace": "workspace_id", "llm": "llm_id", **_COMMON}
 _SOURCES = (
     Source(FleetHour._meta.db_table, "hour", HOUR, {"llm": "llm_id", **_COMMON}, is_fleets=True),
     Source(UsageDay._meta.db_table, "day", DAY, _BY_MODEL),
-    Source(AgentDay._meta.db_table, "day", DAY, {"workspace": "workspace_id", "agent": "agent_key", **_COMMON}),
     Source(UsageHour._meta.db_table, "hour", HOUR, _BY_MODEL),
+    Source(AgentHour._meta.db_table, "hour", HOUR, {"workspace": "workspace_id", "agent": "agent_key", **_COMMON}),
     Source(UserDay._meta.db_table, "day", DAY, {"workspace": "workspace_id", "user": "user_id", **_COMMON}),
 )
 """The smallest first: the first that tells apart what is asked for is read."""
@@ -123,10 +123,7 @@ class Answer:
 
     def total(self) -> Figures:
         """Of everything; grouped by tags, a call counts under each of them, so this is not how many calls there are."""
-        found = Figures()
-        for figures in self.figures.values():
-            found += figures
-        return found
+        return Figures.total(self.figures.values())
 
 
 def figures(
@@ -148,11 +145,17 @@ def figures(
     most = MAX_ROWS if max_rows is None else max_rows
     source, covered = _source(wanted, edges, asked) if uses_sums else (None, loose(edges))
     parts: list[tuple[str, list[Any]]] = []
+    left = covered.loose
     if source is not None and covered.whole is not None:
         parts.append(_from_sums(source, wanted, covered.whole, covered.cut, by))
-        parts.append(_from_tail(source, wanted, covered.whole, covered.cut, by))
-    if covered.loose:
-        parts.append(_from_calls(wanted, covered.loose, by, tags))
+        parts.append(_from_tail(source, wanted, (covered.whole,), by, covered.cut))
+        if (finer := _finer(source, wanted, asked)) is not None:
+            whole, left = whole_units(left, edges, finer.unit)
+            if whole:
+                parts.append(_from_finer_sums(finer, wanted, whole, by))
+                parts.append(_from_tail(finer, wanted, whole, by))
+    if left:
+        parts.append(_from_calls(wanted, left, by, tags))
     names = [f"d{number}" for number in range(len(by))]
     one_period = len(edges) == 2
     period = "1" if one_period else engine.number_among("x.ts", "timestamptz")
@@ -170,10 +173,10 @@ def figures(
         raise TooManyFigures
     found = Answer()
     for number, *rest in rows:
-        key = tuple(_read(name, value) for name, value in zip(by, rest, strict=False))
+        place = number - 1, tuple([_read(name, value) for name, value in zip(by, rest, strict=False)])
+        row = Figures.of(rest[len(by) :])
         # Sums say all zeros where calls say nothing: both are calls without an agent.
-        known = found.figures.get((number - 1, key), Figures())
-        found.figures[number - 1, key] = known + Figures.of(rest[len(by) :])
+        found.figures[place] = found.figures[place] + row if place in found.figures else row
     return found
 
 
@@ -183,21 +186,28 @@ def reading(wanted: Wanted) -> AbstractContextManager[None]:
 
 
 def _source(wanted: Wanted, edges: Sequence[datetime], asked: set[str]) -> tuple[Source | None, Cover]:
-    if not wanted.tags and "tag" not in asked:
-        for source in _SOURCES:
-            if source.is_fleets and wanted.workspace_id is not None:
-                continue
-            if asked <= set(source.columns) and (covered := cover(edges, source.unit)).is_worthwhile:
+    if not wanted.tags:
+        for source in _serving(wanted, asked):
+            if (covered := cover(edges, source.unit)).is_worthwhile:
                 return source, covered
     return None, loose(edges)
+
+
+def _finer(source: Source, wanted: Wanted, asked: set[str]) -> Source | None:
+    """The hours for days that the window cuts: of all workspaces together, such a day may be most of what is read."""
+    return next((other for other in _serving(wanted, asked) if other.unit < source.unit), None)
+
+
+def _serving(wanted: Wanted, asked: set[str]) -> Iterator[Source]:
+    for source in _SOURCES:
+        if asked <= set(source.columns) and not (source.is_fleets and wanted.workspace_id is not None):
+            yield source
 
 
 def _from_sums(
     source: Source, wanted: Wanted, whole: Span, cut: Sequence[datetime], by: tuple[str, ...]
 ) -> tuple[str, list[Any]]:
-    columns = {name: f"s.{column}" for name, column in source.columns.items()}
-    selected = _selected(columns, by, f"s.{source.time}", {name: f"s.{name}" for name in OF_A_CALL})
-    where, given = _where(columns, wanted, "s.workspace_id")
+    selected, where, given = _of_sums(source, wanted, by)
     where += [f"s.{source.time} >= %s", f"s.{source.time} < %s"]
     given += engine.params(whole)
     if cut:
@@ -207,10 +217,34 @@ def _from_sums(
     return f"SELECT {selected} FROM {source.table} s WHERE {' AND '.join(where)}", given
 
 
-def _from_tail(
-    source: Source, wanted: Wanted, whole: Span, cut: Sequence[datetime], by: tuple[str, ...]
+def _from_finer_sums(
+    source: Source, wanted: Wanted, spans: Sequence[Span], by: tuple[str, ...]
 ) -> tuple[str, list[Any]]:
-    where, given = conditions_on_calls(wanted, (whole,), "u.workspace_id", "t.workspace_id")
+    selected, where, given = _of_sums(source, wanted, by)
+    if wanted.workspace_id is None and "workspace" in source.columns:
+        # A few hours of each workspace, by the index that begins with it.
+        where.append("s.workspace_id IN (SELECT id FROM workspaces)")
+    # Joined, not told apart by OR: each span is looked up in the index.
+    each = " UNION ALL ".join(["SELECT %s AS since, %s AS upto"] * len(spans))
+    times = f"s.{source.time} >= span.since AND s.{source.time} < span.upto"
+    table = f"({each}) span JOIN {source.table} s ON {times}"
+    return f"SELECT {selected} FROM {table} WHERE {' AND '.join(where)}", [
+        *(engine.param(moment) for span in spans for moment in span),
+        *given,
+    ]
+
+
+def _of_sums(source: Source, wanted: Wanted, by: tuple[str, ...]) -> tuple[str, list[str], list[Any]]:
+    columns = {name: f"s.{column}" for name, column in source.columns.items()}
+    selected = _selected(columns, by, f"s.{source.time}", {name: f"s.{name}" for name in OF_A_CALL})
+    where, given = _where(columns, wanted, "s.workspace_id")
+    return selected, where, given
+
+
+def _from_tail(
+    source: Source, wanted: Wanted, spans: Sequence[Span], by: tuple[str, ...], cut: Sequence[datetime] = ()
+) -> tuple[str, list[Any]]:
+    where, given = conditions_on_calls(wanted, spans, "u.workspace_id", "t.workspace_id")
     if cut:
         unit = engine.hour_of("u.created_at") if source.unit == HOUR else engine.day_of("u.created_at")
         condition, values = engine.among(unit, cut)

@@ -17,7 +17,7 @@ from django.utils import timezone
 from analytics import engine, latency
 from analytics.measures import OF_A_CALL, TIMED
 from analytics.models import (
-    AgentDay,
+    AgentHour,
     FleetHour,
     FleetLatencyDay,
     LatencyDay,
@@ -59,7 +59,7 @@ class Rollup:
 ROLLUPS = (
     Rollup(UsageHour, ("workspace_id", "hour", "llm_id", "key_source", "status")),
     Rollup(UserDay, ("workspace_id", "day", "user_id", "key_source", "status")),
-    Rollup(AgentDay, ("workspace_id", "day", "agent_key", "key_source", "status")),
+    Rollup(AgentHour, ("workspace_id", "hour", "agent_key", "key_source", "status")),
     Rollup(UsageDay, ("workspace_id", "day", "llm_id", "key_source", "status")),
     Rollup(LatencyDay, ("workspace_id", "day", "llm_id", STEP)),
     Rollup(FleetHour, ("hour", "llm_id", "key_source", "status")),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 Span = tuple[datetime, datetime]
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -53,3 +54,21 @@ def cover(edges: Sequence[datetime], unit: timedelta) -> Cover:
         return loose(edges)
     spans = [(start, whole[0]), *((one, one + unit) for one in cut), (whole[1], end)]
     return Cover(whole, cut, tuple(span for span in spans if span[0] < span[1]))
+
+
+def whole_units(
+    spans: Sequence[Span], edges: Sequence[datetime], unit: timedelta
+) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
+    """The whole ``unit``s within ``spans`` that none of ``edges`` cuts, and what is left of the spans."""
+    found: list[Span] = []
+    left: list[Span] = []
+    for start, end in spans:
+        bounds = [start, *(edge for edge in edges if start < edge < end), end]
+        for since, upto in pairwise(bounds):
+            first, last = ceil(since, unit), floor(upto, unit)
+            if first >= last:
+                left.append((since, upto))
+                continue
+            found.append((first, last))
+            left += [span for span in ((since, first), (last, upto)) if span[0] < span[1]]
+    return tuple(found), tuple(left)

@@ -73,23 +73,22 @@ class _Groups:
         workspace_id = asked.wanted.workspace_id
         self._names = Names(asked.group_by, keys, workspace_id=workspace_id) if asked.group_by else None
         self._metrics = names
-        self.by_period: dict[int, dict[Key, Figures]] = defaultdict(lambda: defaultdict(Figures))
-        totals: dict[Key, Figures] = defaultdict(Figures)
+        parts: dict[Key, list[Figures]] = defaultdict(list)
+        in_periods: dict[tuple[int, Key], list[Figures]] = defaultdict(list)
         for (period, key), figures in answer.figures.items():
             folded = self._names.folded(key) if self._names else key
-            totals[folded] += figures
-            self.by_period[period][folded] += figures
+            parts[folded].append(figures)
+            in_periods[period, folded].append(figures)
+        totals = {key: Figures.total(of) for key, of in parts.items()}
         ranked = sorted(
             totals, key=lambda key: (-totals[key].charged_usd, -totals[key].cost_usd, -totals[key].calls, str(key))
         )
-        self._totals = totals
+        self._totals, self._in_periods = totals, in_periods
         self._shown, self._rest = ranked[: asked.limit], ranked[asked.limit :]
 
     def as_json(self) -> dict[str, Any]:
         assert self._names is not None
-        rest = Figures()
-        for key in self._rest:
-            rest += self._totals[key]
+        rest = Figures.total(self._totals[key] for key in self._rest)
         return {
             "groups": [{**self._names.as_json(key), **shown(self._totals[key], self._metrics)} for key in self._shown],
             "other": None if not self._rest else {"groups": len(self._rest), **shown(rest, self._metrics)},
@@ -97,26 +96,25 @@ class _Groups:
 
     def in_period(self, period: int) -> list[dict[str, Any]]:
         assert self._names is not None
-        there = self.by_period.get(period, {})
-        found = []
-        for key in self._shown:
-            if key in there:
-                found.append({**self._names.as_json(key), **shown(there[key], _OF_GROUPS_IN_SERIES)})
-        return found
+        return [
+            {**self._names.as_json(key), **shown(Figures.total(parts), _OF_GROUPS_IN_SERIES)}
+            for key in self._shown
+            if (parts := self._in_periods.get((period, key)))
+        ]
 
 
 def _series(
     asked: Asked, edges: Sequence[datetime], whole: query.Answer, groups: _Groups, *, names: Sequence[str]
 ) -> list[dict[str, Any]]:
-    sums: dict[int, Figures] = defaultdict(Figures)
+    parts: dict[int, list[Figures]] = defaultdict(list)
     for (period, _), figures in whole.figures.items():
-        sums[period] += figures
+        parts[period].append(figures)
     found = []
     for period, (start, end) in enumerate(pairwise(edges)):
         row: dict[str, Any] = {
             "start": local(start, asked.window.tz),
             "end": local(end, asked.window.tz),
-            **shown(sums[period], names),
+            **shown(Figures.total(parts[period]), names),
         }
         if asked.group_by:
             row["groups"] = groups.in_period(period)

@@ -47,6 +47,7 @@ def cases(made: Made) -> list[Case]:
         "workspace, 30 days, by user": get(owner, usage, group_by="user"),
         "workspace, 90 days, by user, months": get(owner, usage, 90, group_by="user", granularity="month"),
         "workspace, 90 days, by agent": get(owner, usage, 90, group_by="agent"),
+        "workspace, 90 days, by agent, São Paulo": get(owner, usage, 90, group_by="agent", **sao),
         "workspace, 90 days, by key and status": get(owner, usage, 90, group_by="key_source,status", **sao),
         "workspace, 90 days, errors of a model": get(owner, usage, 90, status="error", llm=str(made.llm_id)),
         "workspace, 90 days, of a user": get(owner, usage, 90, user=str(made.member_id), **sao),

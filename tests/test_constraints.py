@@ -224,7 +224,7 @@ DUPLICATES: dict[str, tuple[str, dict[str, str]]] = {
     "usage_hours_once": ("usage_hours", {}),
     "usage_days_once": ("usage_days", {}),
     "user_days_once": ("user_days", {}),
-    "agent_days_once": ("agent_days", {}),
+    "agent_hours_once": ("agent_hours", {}),
     "latency_days_once": ("latency_days", {}),
     "alerts_one_open": ("alerts", {}),
     "alert_deliveries_per_endpoint": ("alert_deliveries", {}),

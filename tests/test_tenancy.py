@@ -46,7 +46,7 @@ def test_every_table_is_of_exactly_one_kind() -> None:
 
 def test_the_tenants_tables_are_these() -> None:
     assert data_tables() == {
-        "agent_days",
+        "agent_hours",
         "agents",
         "alert_deliveries",
         "alerts",

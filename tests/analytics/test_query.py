@@ -139,6 +139,28 @@ def test_the_sums_are_read_where_they_serve(cast: Cast, llm: LLM) -> None:
 
 
 @pytest.mark.django_db
+def test_of_days_that_the_window_cuts_the_hours_are_read(cast: Cast, llm: LLM) -> None:
+    calls = [
+        Call(at=hour + timedelta(days=day, minutes=30), person=person, llm=llm)
+        for day in range(3)
+        for hour in HOURS
+        for person in (cast.alice, cast.charlie)
+    ]
+    write(calls)
+    rollups.roll_up()
+    edges = [HOURS[12] + timedelta(minutes=45), HOURS[12] + timedelta(days=2, minutes=15)]
+    with CaptureQueriesContext(connection) as queries:
+        answer = query.figures(Wanted(None), edges=edges, by=("workspace",))
+    assert len(queries) == 1
+    assert "usage_days s WHERE" in queries[0]["sql"]
+    assert "JOIN usage_hours s ON" in queries[0]["sql"]
+    # From 12:45 on the first day to 12:15 on the third: what the calls of two whole days are.
+    expected = added([Call(at=HOURS[0], person=cast.alice, llm=llm)] * 47)
+    assert set(answer.figures.values()) == {expected}
+    assert {key for _, (key,) in answer.figures} == {cast.alice.workspace.pk, cast.charlie.workspace.pk}
+
+
+@pytest.mark.django_db
 def test_calls_without_an_agent_are_one_group_wherever_they_are_read_from(cast: Cast, llm: LLM) -> None:
     calls = [Call(at=hour + timedelta(minutes=30), person=cast.alice, llm=llm) for hour in HOURS]
     write(calls[:20])
