@@ -114,5 +114,5 @@ def _of_failed(mail: ReportMail, name: str) -> str:
         "It stays on its schedule. Whoever made it can change what it asks for (PATCH), or take it off its schedule; they,\n"
         "admins and owners can delete it (DELETE). If they have left, make one of your own:\n\n"
         f"{settings.PUBLIC_URL}/api/v1/analytics/reports/{mail.report_id}\n\n"
-        "You are told once, and again only when it has run and then fails anew.\n"
+        "You are told once, and again only when it fails after it was changed, or had run.\n"
     )

@@ -187,15 +187,17 @@ def _write(run: ReportRun, outcome: _Outcome, now: datetime) -> None:
             return
         if outcome.state is State.DONE:
             _post(run, list(members_among(run.workspace_id, run.report.recipients)), now)
-        elif not _failed_before(run):
+        elif not _is_told(run):
             _post(run, _whom_it_fails(run), now)
 
 
-def _failed_before(run: ReportRun) -> bool:
-    """Whether the run by schedule before this one failed as well: then it has been told."""
+def _is_told(run: ReportRun) -> bool:
+    """Whether the run by schedule before this one failed as well, and the report was not changed since."""
     others = ReportRun.objects.filter(workspace_id=run.workspace_id, report=run.report_id, due_at__lt=run.due_at)
     before = others.order_by("-due_at").first()
-    return before is not None and before.state == State.FAILED
+    if before is None or before.state != State.FAILED:
+        return False
+    return before.finished_at is not None and before.finished_at > run.report.updated_at
 
 
 def _whom_it_fails(run: ReportRun) -> list[uuid.UUID]:

@@ -313,6 +313,16 @@ def test_whoever_made_a_report_is_told_once_that_it_fails(cast: Cast, llm: LLM, 
     assert [message.to for message in mail.outbox[1:]] == [["bob@example.org"], ["alice@example.org"]]  # a link; anew
 
 
+def test_whoever_changes_a_report_that_fails_is_told_whether_it_fails_still(alice: Person) -> None:
+    report = scheduled(alice, definition={"agent": str(new_id())})
+    for day in range(2):
+        runs.run_due(now=MONDAY + timedelta(days=day))
+    again(report).save()
+    for day in range(2, 4):
+        runs.run_due(now=MONDAY + timedelta(days=day))
+    assert len(mail.outbox) == 2
+
+
 def test_where_its_maker_has_left_the_owners_are_told(cast: Cast) -> None:
     alice, bob, _ = cast
     scheduled(bob)
