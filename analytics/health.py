@@ -128,6 +128,8 @@ def _connections(lately: _Lately) -> Found:
 class _OwnRequest(HttpRequest):
     """A request of the server's to itself."""
 
+    is_our_own = True
+
     def _get_scheme(self) -> str:
         return "https" if settings.HTTPS else "http"
 

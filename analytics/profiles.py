@@ -104,6 +104,7 @@ def of_conversation(asked: Asked, conversation: Conversation) -> dict[str, Any]:
     total = _total(models)
     return {
         **head(asked),
+        "of": "conversation",
         "conversation": str(conversation.pk),
         "total_messages": total.messages,
         "total_tokens": total.total_tokens,

@@ -90,7 +90,9 @@ def download(format_: str, workspace_id: str, window: str) -> None:
 
     async def read() -> tuple[int, float, float]:
         began, first, size = time.perf_counter(), 0.0, 0
-        async for piece in files.file_of(asked, kind="calls", name="bench", format_=format_).stream():
+        async for piece in files.file_of(
+            asked, kind="calls", name="bench", format_=format_, is_allowed=lambda: True
+        ).stream():
             first = first or time.perf_counter() - began
             size += len(piece)
         return size, first, time.perf_counter() - began

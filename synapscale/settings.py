@@ -352,7 +352,9 @@ LOGGING: dict[str, Any] = {
         # These print request bodies and headers at DEBUG: prompts and keys never reach a log.
         name: {"level": "WARNING"}
         for name in ("httpx", "httpx2", "httpcore", "httpcore2", "openai", "anthropic", "google_genai", "urllib3")
-    },
+    }
+    # A collector that is away is one line for each batch that is lost, and not one for each try, with its address.
+    | {"opentelemetry.exporter": {"level": "ERROR"}},
 }
 if LOG_FORMAT == "json":
     # The server's own lines as objects too; and no access log, whose addresses may hold what somebody looks for.

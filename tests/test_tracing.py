@@ -177,3 +177,18 @@ def test_no_library_finds_a_global_provider(collector: Collector) -> None:
     from opentelemetry import trace
 
     assert not trace.get_tracer("anthropic").start_span("x").is_recording()
+
+
+def test_a_collector_that_is_away_is_said_without_its_address(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:9/v1/traces?api_key=hunter2")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "3")
+    tracing.start()
+    span, token = tracing.start_request({}, method="GET", request_id="r")
+    tracing.end_request(span, token, method="GET", route="/x", status=200)
+    assert tracing._provider.force_flush(10_000)
+    tracing.stop()
+    said = caplog.text
+    assert "Failed to export" in said
+    assert "hunter2" not in said

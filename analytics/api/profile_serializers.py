@@ -97,6 +97,7 @@ class WorkspaceProfileSerializer(HeadSerializer):
 
 
 class ConversationProfileSerializer(HeadSerializer):
+    of = serializers.ChoiceField(choices=["conversation"], help_text="All of its calls, whoever made them.")
     conversation = serializers.UUIDField()
     total_messages = serializers.IntegerField()
     total_tokens = serializers.IntegerField()

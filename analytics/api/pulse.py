@@ -98,6 +98,9 @@ async def _events(request: Request, *, minutes: int, seconds: int) -> AsyncItera
         except DatabaseError:
             yield event("error", error_body("database_unavailable", "The database is away.", request=request))
             return
+        except serializers.ValidationError:  # what was asked for at first is there no more, or not for them
+            yield event("error", error_body("permission_denied", "You may not see this any more.", request=request))
+            return
         if found is None:
             yield event(
                 "error", error_body("not_authenticated", "The access token is no longer valid.", request=request)
@@ -108,7 +111,7 @@ async def _events(request: Request, *, minutes: int, seconds: int) -> AsyncItera
 
 
 def _now(request: Request, minutes: int) -> dict[str, Any] | None:
-    """None when the token has been revoked, or its user has lost the role, since."""
+    """None when the token has been revoked since, or lost the scope. Raises ValidationError."""
     who = caller_of(raw_token(request))
     if who is None or Scope.BILLING not in who.token.scopes:
         return None

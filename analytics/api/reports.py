@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.core.handlers.asgi import ASGIRequest
 from django.db.models import QuerySet
-from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import Http404, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from django.utils.http import content_disposition_header
@@ -18,13 +19,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from analytics.api.report_serializers import NothingSerializer, ReportRunSerializer, ReportSerializer
+from analytics.asking import Asked
 from analytics.models import Report, ReportRun
 from analytics.reports import definitions, files, runs, saving
 from analytics.reports.formats import WRITERS, Format
 from analytics.reports.windows import window_of
-from synapscale.common.errors import Forbidden
+from synapscale.common.errors import Forbidden, Refusal
 from synapscale.common.parsing import StrictQuery
-from workspaces.authentication import Caller, caller
+from workspaces.authentication import Caller, caller, caller_of, raw_token
 from workspaces.models import Scope
 from workspaces.permissions import ReadOrMember
 
@@ -42,8 +44,8 @@ DOWNLOAD = {
 }
 
 
-def _report(request: Request, pk: str) -> Report:
-    return get_object_or_404(Report.objects.visible_to(caller(request).membership), pk=pk)
+def _report(who: Caller, pk: str) -> Report:
+    return get_object_or_404(Report.objects.visible_to(who.membership), pk=pk)
 
 
 def _format(request: Request, default: str) -> str:
@@ -53,8 +55,31 @@ def _format(request: Request, default: str) -> str:
     return given
 
 
-def _download(request: Request, file: files.File) -> HttpResponseBase:
-    """Of a HEAD nothing is read."""
+def _may_still(request: Request, asked: Asked, read: Callable[[Caller], Asked]) -> Callable[[], bool]:
+    """Whether ``read`` gives whoever sent this request the calls of ``asked`` as things are by then: tokens are revoked,
+    and people leave or get another role, while a file is being read.
+    """
+
+    def look() -> bool:
+        who = caller_of(raw_token(request))
+        if who is None or Scope.BILLING not in who.token.scopes:
+            return False
+        try:
+            wanted = read(who).wanted
+        except (Http404, Refusal):
+            return False
+        return (wanted.workspace_id, wanted.user_id) == (asked.wanted.workspace_id, asked.wanted.user_id)
+
+    return look
+
+
+def _download(
+    request: Request, read: Callable[[Caller], Asked], *, kind: str, name: str, format_: str
+) -> HttpResponseBase:
+    """What ``read`` gives the caller, as a file. Of a HEAD nothing is read."""
+    asked = read(caller(request))
+    is_allowed = _may_still(request, asked, read)
+    file = files.file_of(asked, kind=kind, name=name, format_=format_, is_allowed=is_allowed)
     response: HttpResponseBase
     if request.method == "HEAD":
         response = HttpResponse(content_type=file.content_type)
@@ -96,7 +121,7 @@ class ReportViewSet(StrictQuery, viewsets.GenericViewSet[Report]):
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     def retrieve(self, request: Request, pk: str) -> Response:
-        return Response(self.get_serializer(_report(request, pk)).data)
+        return Response(self.get_serializer(_report(caller(request), pk)).data)
 
     def create(self, request: Request) -> Response:
         serializer = self.get_serializer(data=request.data)
@@ -106,7 +131,8 @@ class ReportViewSet(StrictQuery, viewsets.GenericViewSet[Report]):
 
     def partial_update(self, request: Request, pk: str) -> Response:
         """By whoever made it: it shows what they may see."""
-        who, report = caller(request), _report(request, pk)
+        who = caller(request)
+        report = _report(who, pk)
         if report.created_by_id != who.user.pk:
             raise Forbidden("Only whoever made a report may change it.")
         serializer = self.get_serializer(report, data=request.data, partial=True)
@@ -115,7 +141,8 @@ class ReportViewSet(StrictQuery, viewsets.GenericViewSet[Report]):
 
     def destroy(self, request: Request, pk: str) -> Response:
         """By whoever made it, or an admin or owner. Its runs go with it."""
-        who, report = caller(request), _report(request, pk)
+        who = caller(request)
+        report = _report(who, pk)
         if report.created_by_id != who.user.pk and not who.membership.may_administer:
             raise Forbidden("Only whoever made a report, and admins and owners, may delete it.")
         saving.delete(report)
@@ -127,7 +154,7 @@ class ReportViewSet(StrictQuery, viewsets.GenericViewSet[Report]):
     @action(detail=True, methods=["post"])
     def run(self, request: Request, pk: str) -> Response:
         """Fix its window as of now. The run gives the same figures whenever it is downloaded."""
-        report = _report(request, pk)
+        report = _report(caller(request), pk)
         NothingSerializer(data=request.data).is_valid(raise_exception=True)
         key = request.headers.get("Idempotency-Key", "")
         if len(key) > 255 or "\x00" in key:
@@ -141,11 +168,14 @@ class ReportViewSet(StrictQuery, viewsets.GenericViewSet[Report]):
     @action(detail=True, methods=["get"])
     def download(self, request: Request, pk: str) -> HttpResponseBase:
         """The report as of now."""
-        report = _report(request, pk)
+        report = _report(caller(request), pk)
         format_ = _format(request, report.format)
         window = window_of(report, now=timezone.now())
-        asked = definitions.of_report(report, window, reader=caller(request))
-        return _download(request, files.file_of(asked, kind=report.kind, name=report.name, format_=format_))
+
+        def read(who: Caller) -> Asked:
+            return definitions.of_report(_report(who, pk), window, reader=who)
+
+        return _download(request, read, kind=report.kind, name=report.name, format_=format_)
 
 
 def _seen(report: Report, who: Caller) -> dict[str, Any]:
@@ -174,7 +204,7 @@ class ReportRunViewSet(StrictQuery, viewsets.GenericViewSet[ReportRun]):
 
     @extend_schema(parameters=[REPORT])
     def list(self, request: Request, report_pk: str) -> Response:
-        report = _report(request, report_pk)
+        report = _report(caller(request), report_pk)
         page = self.paginate_queryset(_runs(report))
         assert page is not None
         shown = ReportRunSerializer(page, many=True, context=_seen(report, caller(request)))
@@ -182,7 +212,7 @@ class ReportRunViewSet(StrictQuery, viewsets.GenericViewSet[ReportRun]):
 
     @extend_schema(parameters=[REPORT])
     def retrieve(self, request: Request, report_pk: str, pk: str) -> Response:
-        report = _report(request, report_pk)
+        report = _report(caller(request), report_pk)
         run = get_object_or_404(_runs(report), pk=pk)
         return Response(ReportRunSerializer(run, context=_seen(report, caller(request))).data)
 
@@ -190,11 +220,15 @@ class ReportRunViewSet(StrictQuery, viewsets.GenericViewSet[ReportRun]):
     @action(detail=True, methods=["get"])
     def download(self, request: Request, report_pk: str, pk: str) -> HttpResponseBase:
         """The calls of its window, or the figures of them."""
-        report = _report(request, report_pk)
-        run = get_object_or_404(_runs(report).select_related("report"), pk=pk)
+        report = _report(caller(request), report_pk)
+        run = get_object_or_404(_runs(report), pk=pk)
         format_ = _format(request, run.format)
-        asked = runs.readable(run, caller(request))
-        return _download(request, files.file_of(asked, kind=run.kind, name=report.name, format_=format_))
+
+        def read(who: Caller) -> Asked:
+            found = _runs(_report(who, report_pk)).select_related("report")
+            return runs.readable(get_object_or_404(found, pk=pk), who)
+
+        return _download(request, read, kind=run.kind, name=report.name, format_=format_)
 
 
 def _runs(report: Report) -> QuerySet[ReportRun]:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from analytics.reports.columns import Table, Type
 
 QUOTE = "'"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", QUOTE)
+_BEGINNING = r"(^|[;\t\r\n])"
+"""Where a cell begins: also where the list separator is a semicolon, as in Brazil and Germany, and quotes don't help."""
+_FORMULA = re.compile(rf"{_BEGINNING}(?=[-=+@\t\r\n＝＋－＠{QUOTE}])")
 """With what spreadsheets begin a formula (the wide ones in some languages), or lose white space before one."""
+_QUOTED = re.compile(rf"{_BEGINNING}{QUOTE}")
 
 
 def safe(text: str) -> str:
@@ -20,11 +24,11 @@ def safe(text: str) -> str:
     Also where it begins with one already: so whoever takes one off has exactly what it was (``original``). See OWASP's
     “CSV Injection”.
     """
-    return f"{QUOTE}{text}" if text.startswith(_FORMULA) else text
+    return _FORMULA.sub(rf"\1{QUOTE}", text)
 
 
 def original(cell: str) -> str:
-    return cell.removeprefix(QUOTE)
+    return _QUOTED.sub(r"\1", cell)
 
 
 def write(table: Table) -> Iterator[bytes]:

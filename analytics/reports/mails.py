@@ -1,4 +1,4 @@
-"""Links to runs, by e-mail: what a report is called and where it is, never what is in it.
+"""Links to runs, by e-mail: what a report is called and where it is, never what is in it. Of one that failed: why.
 
 Driven by state: a mail that is due is claimed by moving its next try on, in a short transaction, so that of several
 processes one sends; then it is sent, outside of any transaction, and noted as sent. One that fails is tried again, less and
@@ -16,7 +16,7 @@ from django.core.mail import EmailMessage, get_connection
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from analytics.models import ReportMail
+from analytics.models import ReportMail, ReportRun
 from synapscale.common import mailing
 from synapscale.common.tenancy import fleet_wide
 from workspaces.models import Membership
@@ -36,13 +36,16 @@ def pause_after(tries: int) -> timedelta:
     return min(timedelta(minutes=2**tries), timedelta(hours=6))
 
 
-def send_due(*, now: datetime, limit: int) -> Sent:
+def send_due(*, now: datetime | None, limit: int) -> Sent:
+    """``now`` is for tests. Otherwise each mail is claimed from the moment when its turn comes: those before it may take
+    longer than a claim lasts.
+    """
     with fleet_wide():
-        rows = ReportMail.objects.filter(next_try_at__lte=now).select_related("run__report", "user", "workspace")
-        due = list(rows.order_by("next_try_at", "pk")[:limit])
+        rows = ReportMail.objects.filter(next_try_at__lte=now or timezone.now())
+        due = list(rows.select_related("run__report", "user", "workspace").order_by("next_try_at", "pk")[:limit])
     found = Sent()
     for mail in due:
-        if not _claim(mail, now):
+        if not _claim(mail, now or timezone.now()):
             continue  # another process was faster
         if not _may_have(mail):
             _rows(mail).update(next_try_at=None)
@@ -89,6 +92,9 @@ def message_of(mail: ReportMail) -> EmailMessage:
     run, report = mail.run, mail.run.report
     # A name has no line breaks; should one get past that, it must not become a header.
     name = " ".join(report.name.split())
+    if run.state == ReportRun.State.FAILED:
+        subject, body = f"[SynapScale] Report failed: {name}", _of_failed(mail, name)
+        return EmailMessage(subject=subject, body=body, to=[mail.user.email], connection=get_connection())
     body = (
         f"The report “{name}” of the workspace {mail.workspace.slug} has run.\n\n"
         f"From:   {run.start_at:%Y-%m-%d %H:%M} UTC\n"
@@ -98,3 +104,15 @@ def message_of(mail: ReportMail) -> EmailMessage:
     )
     subject = f"[SynapScale] Report: {name}"
     return EmailMessage(subject=subject, body=body, to=[mail.user.email], connection=get_connection())
+
+
+def _of_failed(mail: ReportMail, name: str) -> str:
+    due = f", due at {mail.run.due_at:%Y-%m-%d %H:%M} UTC," if mail.run.due_at else ""
+    return (
+        f"The report “{name}” of the workspace {mail.workspace.slug}{due} has failed:\n\n"
+        f"  {' '.join(mail.run.error.split())}\n\n"
+        "It stays on its schedule. Whoever made it can change what it asks for (PATCH), or take it off its schedule; they,\n"
+        "admins and owners can delete it (DELETE). If they have left, make one of your own:\n\n"
+        f"{settings.PUBLIC_URL}/api/v1/analytics/reports/{mail.report_id}\n\n"
+        "You are told once, and again only when it fails after it was changed, or had run.\n"
+    )

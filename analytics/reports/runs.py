@@ -2,15 +2,16 @@
 
 What is due is seen in the report's ``next_run_at``; whoever moves that on by a conditional UPDATE makes the run, in the same
 transaction. A run then waits until somebody has looked whether it can be read. Each step is driven by what is stored, so
-it may be cut off anywhere, and be done by several processes at once.
+it may be cut off anywhere, and be done by several processes at once. A run that breaks whoever looks is given up after a day.
 """
 
 from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from django.db import DatabaseError, IntegrityError, transaction
@@ -19,7 +20,7 @@ from django.utils import timezone
 from analytics.asking import Asked, Asker
 from analytics.models import Report, ReportMail, ReportRun
 from analytics.reports import definitions, files, mails, schedule
-from analytics.reports.saving import members_among
+from analytics.reports.saving import members_among, owners_of
 from analytics.reports.windows import window_of
 from conversations.windows import Window
 from synapscale.common.db import retry_transaction
@@ -29,6 +30,8 @@ from synapscale.common.tenancy import fleet_wide
 logger = logging.getLogger(__name__)
 BATCH = 200
 """Reports, runs and mails that one call looks at; what is more waits for the next."""
+GIVE_UP_AFTER = timedelta(days=1)
+_GIVEN_UP = "It could not be read for a day, for a reason that is not yours. Run it again; should it fail again, ask the operators."
 State = ReportRun.State
 
 
@@ -42,7 +45,7 @@ class Done:
     """Runs that can't be read, and mails that could not be sent."""
 
     def __str__(self) -> str:
-        return f"{self.runs} runs made, {self.mails} links sent, {self.failed} failed"
+        return f"{self.runs} runs made, {self.mails} mails sent, {self.failed} failed"
 
 
 def run_due(*, now: datetime | None = None) -> Done:
@@ -50,7 +53,7 @@ def run_due(*, now: datetime | None = None) -> Done:
 
     A report that was due several times since it last ran gets one run, of the last time.
     """
-    now = now or timezone.now()
+    given, now = now, now or timezone.now()
     done = Done()
     with fleet_wide():
         due = list(Report.objects.filter(next_run_at__lte=now).order_by("next_run_at", "pk")[:BATCH])
@@ -68,7 +71,9 @@ def run_due(*, now: datetime | None = None) -> Done:
         except Exception:
             done.failed += 1
             logger.exception("run %s is not finished, will try again", run.pk)
-    sent = mails.send_due(now=now, limit=BATCH)
+            if now - run.created_at >= GIVE_UP_AFTER:
+                _give_up(run, now)
+    sent = mails.send_due(now=given, limit=BATCH)
     done.mails, done.failed = sent.sent, done.failed + sent.failed
     return done
 
@@ -157,6 +162,13 @@ def finish(run: ReportRun, *, now: datetime) -> ReportRun.State:
     return outcome.state
 
 
+def _give_up(run: ReportRun, now: datetime) -> None:
+    try:
+        retry_transaction(_write, run, _Outcome(State.FAILED, run.definition, error=_GIVEN_UP), now)
+    except DatabaseError as error:  # the next call gives it up
+        logger.warning("run %s can't be given up: %s", run.pk, type(error).__name__)
+
+
 def _count(asked: Asked, run: ReportRun) -> int | None:
     """None where counting takes longer than the database allows: it can be read all the same."""
     try:
@@ -171,22 +183,33 @@ def _write(run: ReportRun, outcome: _Outcome, now: datetime) -> None:
         queued = ReportRun.objects.filter(workspace_id=run.workspace_id, pk=run.pk, state=State.QUEUED)
         if not queued.update(finished_at=timezone.now(), **asdict(outcome)):
             return  # another process has
-        if run.due_at is not None and outcome.state is State.DONE:
-            _post(run, now)
+        if run.due_at is None:
+            return
+        if outcome.state is State.DONE:
+            _post(run, list(members_among(run.workspace_id, run.report.recipients)), now)
+        elif not _is_told(run):
+            _post(run, _whom_it_fails(run), now)
 
 
-def _post(run: ReportRun, now: datetime) -> None:
-    """Links to those who are members still."""
-    members = members_among(run.workspace_id, run.report.recipients)
+def _is_told(run: ReportRun) -> bool:
+    """Whether the run by schedule before this one failed as well, and the report was not changed since."""
+    others = ReportRun.objects.filter(workspace_id=run.workspace_id, report=run.report_id, due_at__lt=run.due_at)
+    before = others.order_by("-due_at").first()
+    if before is None or before.state != State.FAILED:
+        return False
+    return before.finished_at is not None and before.finished_at > run.report.updated_at
+
+
+def _whom_it_fails(run: ReportRun) -> list[uuid.UUID]:
+    """Whoever made the report; where they have left, the owners of the workspace."""
+    maker = run.report.created_by_id
+    return list(members_among(run.workspace_id, [maker])) or owners_of(run.workspace_id)
+
+
+def _post(run: ReportRun, users: Iterable[uuid.UUID], now: datetime) -> None:
     ReportMail.objects.bulk_create(
-        ReportMail(
-            workspace_id=run.workspace_id,
-            report_id=run.report_id,
-            run=run,
-            user_id=membership.user_id,
-            next_try_at=now,
-        )
-        for membership in members.values()
+        ReportMail(workspace_id=run.workspace_id, report_id=run.report_id, run=run, user_id=user_id, next_try_at=now)
+        for user_id in users
     )
 
 

@@ -15,7 +15,7 @@ from analytics.models import Report, ReportMail, ReportRun
 from analytics.reports import definitions, schedule
 from analytics.reports.windows import window_of
 from synapscale.common.errors import Conflict
-from workspaces.models import Membership
+from workspaces.models import Membership, Workspace
 
 MAX_REPORTS = 500
 """Of one workspace: each may be run every day."""
@@ -23,11 +23,14 @@ MAX_REPORTS = 500
 
 def create(who: Asker, **fields: Any) -> Report:
     """Raises ValidationError, naming the field, and Conflict."""
-    if Report.objects.filter(workspace=who.workspace).count() >= MAX_REPORTS:
-        raise Conflict(f"A workspace has at most {MAX_REPORTS} reports: delete one first.", code="too_many_reports")
     report = Report(workspace=who.workspace, created_by=who.user, **fields)
     _check(report, who)
-    _save(report)
+    with transaction.atomic():
+        # One after the other, so that each counts those before it.
+        Workspace.objects.select_for_update(no_key=True).get(pk=who.workspace.pk)
+        if Report.objects.filter(workspace=who.workspace).count() >= MAX_REPORTS:
+            raise Conflict(f"A workspace has at most {MAX_REPORTS} reports: delete one first.", code="too_many_reports")
+        _save(report)
     return report
 
 
@@ -100,7 +103,7 @@ def _check_recipients(report: Report, who: Asker, asked: Asked) -> None:
     report.recipients = list(dict.fromkeys(report.recipients))
     members = members_among(report.workspace_id, report.recipients)
     for key in report.recipients:
-        if (member := members.get(key)) is None:
+        if (member := members.get(uuid.UUID(key))) is None:
             raise ValidationError({"recipients": [f"{key} is no member of the workspace."]})
         if member.user_id == who.user.pk or member.user.is_staff:
             continue
@@ -112,7 +115,13 @@ def _check_recipients(report: Report, who: Asker, asked: Asked) -> None:
             raise ValidationError({"recipients": [said]})
 
 
-def members_among(workspace_id: uuid.UUID, keys: Iterable[str]) -> dict[str, Membership]:
+def members_among(workspace_id: uuid.UUID, keys: Iterable[Any]) -> dict[uuid.UUID, Membership]:
     """Those of the users ``keys`` who are in the workspace and active, by their keys."""
     rows = Membership.objects.select_related("user").filter(workspace_id=workspace_id, user__is_active=True)
-    return {str(membership.user_id): membership for membership in rows.filter(user_id__in=list(keys))}
+    return {membership.user_id: membership for membership in rows.filter(user_id__in=list(keys))}
+
+
+def owners_of(workspace_id: uuid.UUID) -> list[uuid.UUID]:
+    """The users who own the workspace and are active."""
+    rows = Membership.objects.filter(workspace_id=workspace_id, user__is_active=True, role=Membership.Role.OWNER)
+    return list(rows.order_by("pk").values_list("user_id", flat=True))

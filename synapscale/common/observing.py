@@ -16,7 +16,9 @@ from synapscale.common.middleware import PROBE_PATHS
 
 @sync_and_async_middleware
 def ObservingMiddleware(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:  # noqa: N802
-    """Counts and times every request by its route, never by its address. A stream counts until it begins."""
+    """Counts and times every request by its route, never by its address. A stream counts until it begins. What the server
+    asks of itself (``request.is_our_own``) is no traffic.
+    """
     if iscoroutinefunction(get_response):
 
         async def amiddleware(request: HttpRequest) -> HttpResponseBase:
@@ -28,6 +30,9 @@ def ObservingMiddleware(get_response: Callable[[HttpRequest], Any]) -> Callable[
         return amiddleware
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
+        if getattr(request, "is_our_own", False):
+            own: HttpResponseBase = get_response(request)
+            return own
         observed = _Observed(request)
         response: HttpResponseBase = get_response(request)
         observed.end(response)

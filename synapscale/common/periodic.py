@@ -106,6 +106,7 @@ async def run_if_due(job: Job, *, is_forced: bool = False) -> Result | None:
     except (DatabaseError, InterfaceError) as error:
         logger.warning("job %s can't be claimed, will try again: %s", job.name, type(error).__name__)
         return Result(job, error=type(error).__name__)
+    begun = time.monotonic()
     keeper = None if job.is_everywhere else asyncio.create_task(_keep(job, claim))
     try:
         result = await _run(job)
@@ -113,7 +114,7 @@ async def run_if_due(job: Job, *, is_forced: bool = False) -> Result | None:
         if keeper is not None:
             keeper.cancel()
     try:
-        await in_db(_note, job, claim, result)
+        await in_db(_note, job, claim, result, time.monotonic() - begun)
     except (DatabaseError, InterfaceError) as error:  # what the job did is done; its lease runs out by itself
         logger.warning("the end of job %s can't be noted: %s", job.name, type(error).__name__)
     return result
@@ -184,8 +185,8 @@ async def _keep(job: Job, claim: uuid.UUID) -> None:
             await in_db(PeriodicJob.objects.filter(name=job.name, claim=claim).update, running_until=_now_and(LEASE))
 
 
-def _note(job: Job, claim: uuid.UUID, result: Result) -> None:
-    """How it went. A run that lost its lease leaves that of its successor alone."""
+def _note(job: Job, claim: uuid.UUID, result: Result, seconds: float) -> None:
+    """How it went, and for how long. A run that lost its lease leaves that of its successor alone."""
     rows = PeriodicJob.objects.filter(name=job.name)
     changes: dict[str, Any] = {"finished_at": Now(), "error": result.error[:100]}
     if result.has_failed:
@@ -193,7 +194,7 @@ def _note(job: Job, claim: uuid.UUID, result: Result) -> None:
     else:
         changes["succeeded_at"] = Now()
     if job.is_everywhere:
-        changes |= {"started_at": Now(), "runs": F("runs") + 1}
+        changes |= {"started_at": _now_and(-timedelta(seconds=seconds)), "runs": F("runs") + 1}
         if not rows.update(**changes):
             PeriodicJob.objects.bulk_create([PeriodicJob(name=job.name)], ignore_conflicts=True)
             rows.update(**changes)

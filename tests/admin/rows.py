@@ -22,7 +22,7 @@ from conversations.models import Agent, Conversation, Message, MessageImage
 from conversations.outcomes import Outcome
 from llm.models import LLM, ProviderConnection
 from llm.types import Usage
-from synapscale.common.models import TenantModel
+from synapscale.common.models import PeriodicJob, TenantModel
 from synapscale.common.tenancy import fleet_wide
 from tagging.models import Tag, TagLink, TagRule
 from tests import full
@@ -153,6 +153,7 @@ def make_workplace(number: int) -> Person:
     )
     full.report(owner)
     Group.objects.create(name=f"group {number}")
+    PeriodicJob.objects.create(name=f"job {number}", started_at=timezone.now())
     return owner
 
 

@@ -15,6 +15,7 @@ from billing.models import BillingEvent, Wallet
 from conversations.models import Agent, Conversation, Message, UsageLog
 from llm.models import LLM, LLMPrice
 from synapscale.common.admin import OperatorAdmin
+from synapscale.common.models import BaseModel
 from tests.admin.rows import Office, answer_in, conversation_of, make_workplace, newest, our_models
 from tests.catalogue import make_llm
 from tests.people import Cast, fund, join
@@ -109,6 +110,7 @@ def test_search_takes_anything_and_finds_rows_by_id(office: Office, model: type[
         assert office.list(model, q=term).status_code == 200, term
     if model._meta.app_label != "auth":
         assert office.found(model, q=str(row.pk)) == {row.pk}
+    if issubclass(model, BaseModel):
         assert office.found(model, q=f" {row.pk.hex} ") == {row.pk}
 
 

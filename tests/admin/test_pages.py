@@ -40,6 +40,7 @@ from conversations.models import (
     UsageLog,
 )
 from llm.models import LLM, LLMPrice, ProviderConnection
+from synapscale.common.models import PeriodicJob
 from synapscale.common.tenancy import fleet_wide
 from tagging.models import Tag, TagLink, TagRule
 from tests.admin.rows import CONTENT, SECRET, Office, make_workplace, newest, our_models
@@ -47,7 +48,7 @@ from workspaces.models import AccessToken, Membership, RateBucket, User, UserVar
 
 READ_ONLY = [
     Alert, AlertDelivery, BillingEvent, ConversationLLM, Hold, HoldIncident, IdempotencyKey, Message, MessageImage,
-    RateBucket, Report, ReportMail, ReportRun, TokenSpend, UsageLog,
+    PeriodicJob, RateBucket, Report, ReportMail, ReportRun, TokenSpend, UsageLog,
 ]  # fmt: skip
 ADDABLE = [
     Agent,
@@ -96,7 +97,7 @@ SUMS = {
 
 
 def test_every_model_of_the_project_is_registered() -> None:
-    ours = ("workspaces", "llm", "billing", "tagging", "conversations", "analytics")
+    ours = ("common", "workspaces", "llm", "billing", "tagging", "conversations", "analytics")
     missing = {m for label in ours for m in apps.get_app_config(label).get_models()} - set(admin.site._registry)
     assert missing == SUMS
 

@@ -16,6 +16,7 @@ from llm.circuits import CIRCUITS
 from llm.errors import ProviderUnavailable
 from llm.models import LLM, LLMPrice
 from llm.types import Credentials
+from synapscale.common.metrics import HTTP_REQUESTS
 from tests.analytics.usage import Call, write
 from tests.catalogue import make_llm
 from tests.conversations.calling import ask
@@ -46,6 +47,17 @@ def parts(person: Person) -> dict[str, Any]:
     response = person.get("analytics/health")
     assert response.status_code == 200
     return {"all": response.json()["status"], **response.json()["checks"]}
+
+
+def test_a_look_at_our_own_addresses_is_no_traffic(staff: Person, llm: LLM) -> None:
+    def counted() -> set[tuple[str, float]]:
+        metric = next(iter(HTTP_REQUESTS.collect()))
+        return {(sample.labels["route"], sample.value) for sample in metric.samples if sample.name.endswith("_total")}
+
+    staff.get("analytics/health")
+    before = counted()
+    staff.get("analytics/health")
+    assert {route for route, _ in counted() - before} == {"/api/v1/analytics/health"}
 
 
 def test_all_is_well(staff: Person, llm: LLM) -> None:

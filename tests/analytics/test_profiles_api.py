@@ -158,6 +158,7 @@ def test_a_conversation_shows_all_that_it_cost(alice: Person, llm: LLM) -> None:
     Conversation.objects.filter(workspace=alice.workspace, pk=chat).update(created_at=NOON)
     write([Call(NOON, alice, llm)])  # in another one
     found = alice.get(f"analytics/conversations/{chat}").json()
+    assert (found["of"], found["conversation"]) == ("conversation", str(chat))
     assert (found["total_messages"], found["total_tokens"], found["conversation_cost"]) == (2, 90, "0.00")
     assert [(row["name"], row["calls"], row["provider_cost"]) for row in found["models_used"]] == [
         (str(other), 2, "0.000002"),

@@ -84,10 +84,13 @@ def test_it_takes_few_queries(alice: Person, llm: LLM) -> None:
 # --- The stream -------------------------------------------------------------------------------------------------------
 
 
-def listen(server: Server, person: Person, found: list[dict[str, Any]], number: int) -> None:
+def listen(
+    server: Server, person: Person, found: list[dict[str, Any]], number: int, workspace: str | None = None
+) -> None:
     """Note the events as they come, until there are so many, or the stream ends."""
     url, name = f"{server.url}/api/v1/analytics/live", ""
-    with httpx2.stream("GET", url, params={"seconds": 1}, headers=person.headers, timeout=30) as response:
+    params = {"seconds": "1", **({"workspace": workspace} if workspace else {})}
+    with httpx2.stream("GET", url, params=params, headers=person.headers, timeout=30) as response:
         assert response.headers["Content-Type"] == "text/event-stream; charset=utf-8"
         for line in response.iter_lines():
             if line.startswith("event: "):
@@ -130,6 +133,21 @@ def test_the_stream_follows_the_role(server: Server, alice: Person, llm: LLM) ->
     assert first_events(server, dora, 1)[0]["of"] == "workspace"
     Membership.objects.filter(user=dora.user).update(role=Membership.Role.MEMBER)
     assert first_events(server, dora, 1)[0]["of"] == "user"
+
+
+def test_the_stream_ends_with_the_right_to_another_workspace(server: Server, cast: Cast, llm: LLM) -> None:
+    alice, _, charlie = cast
+    charlie.user.is_staff = True
+    charlie.user.save(update_fields=["is_staff"])
+    found: list[dict[str, Any]] = []
+    listening = threading.Thread(target=listen, args=(server, charlie, found, 100, alice.workspace.slug))
+    listening.start()
+    wait_for(lambda: bool(found), "the first event")
+    charlie.user.is_staff = False
+    charlie.user.save(update_fields=["is_staff"])
+    listening.join(20)
+    assert not listening.is_alive()
+    assert (found[-1]["event"], found[-1]["error"]["code"]) == ("error", "permission_denied")
 
 
 def test_the_stream_is_refused_before_it_begins(api: Api, alice: Person) -> None:

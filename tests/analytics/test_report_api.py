@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from analytics.models import Report, ReportRun
 from analytics.reports import saving
@@ -223,3 +226,31 @@ def test_yesterday_has_the_hours_that_it_had(alice: Person, now: str, hours: int
     report = make(alice, period="yesterday", tz="Europe/Berlin")
     window = window_of(report, now=datetime.fromisoformat(f"{now}T10:00:00+00:00"))
     assert (window.end - window.start).total_seconds() == hours * 3600
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer at a time")
+@pytest.mark.django_db(transaction=True)
+def test_two_at_once_do_not_pass_the_limit(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(saving, "MAX_REPORTS", 2)
+    start, statuses, save = threading.Barrier(6), list[int](), saving._save
+
+    def saving_slowly(report: Report) -> None:
+        time.sleep(0.2)
+        save(report)
+
+    monkeypatch.setattr(saving, "_save", saving_slowly)
+
+    def ask(number: int) -> None:
+        try:
+            start.wait()
+            statuses.append(alice.post(REPORTS, {**BODY, "name": f"R{number}"}).status_code)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(statuses) == [201, 201, 409, 409, 409, 409]
+    assert Report.objects.filter(workspace=alice.workspace).count() == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -38,9 +39,13 @@ def read(text: str) -> list[str]:
 @example("'", "''")
 @example("-2+3", "\t=1")
 @example('a"b,c\r\nd', "＝1")
+@example("x;=1+1", "x;'=1;;=1")
+@example("\t\t=1", "x\n=1\r\n=1")
 def test_text_comes_back_as_it_was_and_is_no_formula(one: str, two: str) -> None:
     cells = read(written((Type.TEXT, one), (Type.TEXT, two)))
     assert not any(cell.startswith(DANGEROUS) for cell in cells)
+    # Where the list separator is a semicolon, as in Brazil and Germany, or when told so, a program splits there.
+    assert not any(part.startswith(DANGEROUS) for cell in cells for part in re.split(r"[;\t\r\n]", cell))
     assert [csv_format.original(cell) for cell in cells] == [one, two]
 
 

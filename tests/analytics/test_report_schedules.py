@@ -13,11 +13,15 @@ import pytest
 from django.core import mail
 from django.core.management import call_command
 from django.db import connection
+from django.utils import timezone
 
 from analytics.models import Report, ReportMail
 from analytics.reports import files, mails, runs, saving, schedule
+from conversations.models import Agent
+from llm.models import LLM
+from synapscale.common.models import new_id
 from tests.analytics.reports import make, runs_of
-from tests.people import Cast, Person
+from tests.people import Cast, Person, join
 from workspaces.models import Membership
 
 pytestmark = pytest.mark.django_db
@@ -131,9 +135,9 @@ def test_one_that_fails_does_not_stop_the_others(cast: Cast) -> None:
     gone, fine = scheduled(cast.bob, name="Gone"), scheduled(cast.alice, recipients=[str(cast.alice.user.pk)])
     Membership.objects.filter(pk=cast.bob.membership.pk).delete()
     done = runs.run_due(now=MONDAY)
-    assert (done.runs, done.failed, done.mails) == (2, 1, 1)
+    assert (done.runs, done.failed, done.mails) == (2, 1, 2)  # a link, and that the other failed
     assert [run.state for report in (gone, fine) for run in runs_of(report)] == ["failed", "done"]
-    assert str(done) == "2 runs made, 1 links sent, 1 failed"
+    assert str(done) == "2 runs made, 2 mails sent, 1 failed"
 
 
 def test_one_that_breaks_does_not_stop_the_others(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,11 +288,102 @@ def test_after_ten_tries_it_is_given_up(alice: Person, monkeypatch: pytest.Monke
     assert (row.tries, row.mailed_at, row.next_try_at) == (10, None, None)
 
 
+# --- What fails -------------------------------------------------------------------------------------------------------
+
+
+def test_whoever_made_a_report_is_told_once_that_it_fails(cast: Cast, llm: LLM, settings: Any) -> None:
+    settings.PUBLIC_URL = "https://api.example.org"
+    alice, bob, _ = cast
+    agent = Agent.objects.create(workspace=alice.workspace, name="Helper", llm=llm)
+    definition = {"agent": str(agent.pk)}
+    report = scheduled(alice, name="Costs\nBcc: x", definition=definition, recipients=[str(bob.user.pk)])
+    Report.objects.filter(workspace=alice.workspace).update(definition={"agent": str(new_id())})
+    for day in range(3):
+        runs.run_due(now=MONDAY + timedelta(days=day))
+    (message,) = mail.outbox
+    assert (message.to, message.subject) == (["alice@example.org"], "[SynapScale] Report failed: Costs Bcc: x")
+    assert "due at 2026-11-02 06:00 UTC, has failed:" in message.body
+    assert "agent: There is no such agent." in message.body
+    assert f"https://api.example.org/api/v1/analytics/reports/{report.pk}\n" in message.body
+    Report.objects.filter(workspace=alice.workspace).update(definition=definition)
+    runs.run_due(now=MONDAY + timedelta(days=3))
+    Report.objects.filter(workspace=alice.workspace).update(definition={"agent": str(new_id())})
+    for day in (4, 5):
+        runs.run_due(now=MONDAY + timedelta(days=day))
+    assert [message.to for message in mail.outbox[1:]] == [["bob@example.org"], ["alice@example.org"]]  # a link; anew
+
+
+def test_whoever_changes_a_report_that_fails_is_told_whether_it_fails_still(alice: Person) -> None:
+    report = scheduled(alice, definition={"agent": str(new_id())})
+    for day in range(2):
+        runs.run_due(now=MONDAY + timedelta(days=day))
+    again(report).save()
+    for day in range(2, 4):
+        runs.run_due(now=MONDAY + timedelta(days=day))
+    assert len(mail.outbox) == 2
+
+
+def test_where_its_maker_has_left_the_owners_are_told(cast: Cast) -> None:
+    alice, bob, _ = cast
+    scheduled(bob)
+    join(alice.workspace, "dora", Membership.Role.ADMIN)
+    Membership.objects.filter(pk=bob.membership.pk).delete()
+    for day in range(2):
+        runs.run_due(now=MONDAY + timedelta(days=day))
+    (message,) = mail.outbox
+    assert message.to == ["alice@example.org"]
+    assert "Whoever made this report is no longer in the workspace: make one of your own." in message.body
+
+
+def test_on_demand_nobody_is_told_what_the_answer_says(cast: Cast) -> None:
+    report = make(cast.bob)
+    Membership.objects.filter(pk=cast.bob.membership.pk).delete()
+    run, _ = runs.run_now(report, cast.alice)
+    runs.run_due(now=MONDAY)
+    assert (run.state, mail.outbox) == ("failed", [])
+
+
+def test_a_run_that_breaks_for_a_day_is_given_up(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = scheduled(alice, schedule="monthly")
+    monkeypatch.setattr(files, "count", _broken(RuntimeError("hunter2")))
+    now = timezone.now()
+    for hours in (0, 23):
+        runs.run_due(now=now + timedelta(hours=hours))
+        assert [run.state for run in runs_of(report)][-1] == "queued"
+    done = runs.run_due(now=now + timedelta(hours=25))
+    assert done.mails == 1
+    assert {run.state for run in runs_of(report)} == {"failed"}
+    assert "hunter2" not in mail.outbox[0].body
+    assert "for a reason that is not yours" in mail.outbox[0].body
+
+
+def test_a_link_is_nobody_elses_while_it_is_sent(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though the runs before it took so long that a claim as of their beginning would be over."""
+    scheduled(alice, recipients=[str(alice.user.pk)])
+    begun, passed = timezone.now(), [timedelta()]
+    count, message_of = files.count, mails.message_of
+
+    def counting(*args: Any) -> Any:
+        passed[0] = timedelta(minutes=10)
+        return count(*args)
+
+    def sending(link: ReportMail) -> Any:
+        monkeypatch.setattr(mails, "message_of", message_of)
+        assert runs.run_due().mails == 0  # another process
+        return message_of(link)
+
+    monkeypatch.setattr(timezone, "now", lambda: begun + passed[0])
+    monkeypatch.setattr(files, "count", counting)
+    monkeypatch.setattr(mails, "message_of", sending)
+    assert runs.run_due().mails == 1
+    assert len(mail.outbox) == 1
+
+
 def test_the_command(alice: Person) -> None:
     scheduled(alice)
     out = io.StringIO()
     call_command("run_reports", stdout=out)
-    assert out.getvalue() == "run_reports: 1 runs made, 0 links sent, 0 failed\n"
+    assert out.getvalue() == "run_reports: 1 runs made, 0 mails sent, 0 failed\n"
     Membership.objects.filter(pk=alice.membership.pk).delete()
     Report.objects.filter(workspace=alice.workspace).update(next_run_at=MONDAY, hour=5)
     with pytest.raises(SystemExit):

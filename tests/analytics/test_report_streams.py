@@ -5,22 +5,25 @@ from __future__ import annotations
 import asyncio
 import time
 import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 import httpx2
 import pyarrow
 import pytest
+from django.utils import timezone
 
 from analytics.asking import Asked
 from analytics.reports import calls, definitions, files, parquet_format
 from conversations.windows import window_of
 from llm.models import LLM
 from tests.analytics.generated import Pages
-from tests.analytics.reports import DAY, FORMATS, NOON, READERS, REPORTS, made
+from tests.analytics.reports import DAY, FORMATS, NOON, READERS, REPORTS, made, run
 from tests.analytics.usage import Call, write
 from tests.api.asking import Api
 from tests.conftest import Server
-from tests.people import Person
+from tests.people import Person, join
+from workspaces.models import AccessToken, Membership
 
 
 @pytest.fixture
@@ -95,11 +98,43 @@ def test_what_breaks_off_does_not_look_whole(api: Api, alice: Person, monkeypatc
         api.get(alice, f"{REPORTS}/{report['id']}/download")
 
 
+def revoke(person: Person) -> None:
+    AccessToken.objects.filter(user=person.user).update(revoked_at=timezone.now())
+
+
+def leave(person: Person) -> None:
+    Membership.objects.filter(pk=person.membership.pk).delete()
+
+
+def narrow(person: Person) -> None:
+    Membership.objects.filter(pk=person.membership.pk).update(role=Membership.Role.MEMBER)
+
+
+@pytest.mark.parametrize("lose", [revoke, leave, narrow])
+@pytest.mark.parametrize("of_run", [False, True], ids=["report", "run"])
+def test_whoever_loses_the_right_to_a_file_does_not_get_the_rest_of_it(
+    api: Api, alice: Person, lose: Callable[[Person], None], of_run: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dora = join(alice.workspace, "dora", Membership.Role.ADMIN)
+    report, pages = made(dora, kind="calls"), Pages(10**9)
+    where = f"{REPORTS}/{report['id']}" + (f"/runs/{run(dora, report)['id']}" if of_run else "")
+    monkeypatch.setattr(calls, "page", pages)
+    monkeypatch.setattr(files, "CHECK_SECONDS", 0.1)
+    with httpx2.stream("GET", f"{api.url}/api/v1/{where}/download", headers=dora.headers, timeout=30) as response:
+        pieces = response.iter_raw()
+        for _ in range(3):
+            next(pieces)
+        lose(dora)
+        with pytest.raises(httpx2.RemoteProtocolError):
+            for _ in pieces:
+                assert pages.read < 200, "it goes on reading"
+
+
 @pytest.mark.django_db(transaction=True)
 def test_no_transaction_is_open_while_pages_are_read(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     pages = Pages(3)
     monkeypatch.setattr(calls, "page", pages)
-    file = files.file_of(asked_by(alice), kind="calls", name="x", format_="csv")
+    file = files.file_of(asked_by(alice), kind="calls", name="x", format_="csv", is_allowed=lambda: True)
 
     async def read() -> int:
         return len([piece async for piece in file.stream()])
@@ -115,7 +150,7 @@ def peak(asked: Asked, format_: str, pages: int, monkeypatch: pytest.MonkeyPatch
     before = pyarrow.total_allocated_bytes()
     tracemalloc.start()
     try:
-        for _ in files.file_of(asked, kind="calls", name="x", format_=format_).pieces:
+        for _ in files.file_of(asked, kind="calls", name="x", format_=format_, is_allowed=lambda: True).pieces:
             arrow = max(arrow, pyarrow.total_allocated_bytes() - before)
         return tracemalloc.get_traced_memory()[1], arrow
     finally:

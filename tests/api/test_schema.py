@@ -175,7 +175,8 @@ def test_enumerations_have_names_that_mean_something(schema: Any) -> None:
     names = {name for name in schema["components"]["schemas"] if name.endswith("Enum")}
     assert names == {
         "AlertOwnerEnum", "AlertScopeEnum", "AlertSeverityEnum", "AlertStateEnum", "AlertSubjectEnum", "AskRoleEnum",
-        "BillingEventStatusEnum", "BlankEnum", "CircuitEnum", "ConversationKindEnum", "ConversationStatusEnum", "EventTypeEnum",
+        "BillingEventStatusEnum", "BlankEnum", "CircuitEnum", "ConversationKindEnum", "ConversationProfileOfEnum", "ConversationStatusEnum",
+        "EventTypeEnum",
         "FeedbackCategoryEnum", "FiguresOfEnum", "GranularityEnum", "HealthStatusEnum", "KeyOwnerEnum", "KeySourceEnum",
         "MemberRoleEnum", "MessageRoleEnum", "MessageStatusEnum", "ModeEnum", "NullEnum", "ProviderEnum", "ReasoningEffortEnum",
         "ReportFormatEnum", "ReportKindEnum", "ReportPeriodEnum", "ReportRunStateEnum", "ReportScheduleEnum", "ScopeEnum",

@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,17 @@ def test_one_of_each_process_runs_whatever_the_others_do() -> None:
     assert run() == {"count": "counted"}
     assert run() == {}
     assert (row().runs, row().running_until) == (2, None)
+
+
+def test_how_long_each_took_is_known() -> None:
+    register("count", lambda: time.sleep(0.3))
+    register("here", lambda: time.sleep(0.3), is_everywhere=True)
+    run()
+    for name in ("count", "here"):
+        started_at, finished_at = row(name).started_at, row(name).finished_at
+        assert started_at
+        assert finished_at
+        assert timedelta(seconds=0.25) < finished_at - started_at < timedelta(seconds=5)
 
 
 def test_a_database_that_is_away_is_an_error_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
