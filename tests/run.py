@@ -28,6 +28,19 @@ SAME_ON_BOTH = (
     "tests/clients",
     "tests/tagging/test_texts.py",
     "tests/conversations/test_windows.py",
+    # These have no fixture that makes a database.
+    "tests/llm/test_hosts.py",
+    "tests/llm/test_circuits.py",
+    "tests/llm/test_token_bound.py",
+    "tests/llm/test_catalogue_exactness.py",
+    "tests/conversations/test_tries.py",
+    "tests/conversations/test_pairing.py",
+    "tests/conversations/test_usage_estimates.py",
+    "tests/analytics/test_spans.py",
+    "tests/analytics/test_alert_robust.py",
+    "tests/workspaces/test_crypto.py",
+    "tests/common/test_processes.py",
+    "tests/test_readme.py",
 )
 
 
