@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 import uvicorn
 from django.conf import settings as django_settings
@@ -30,8 +31,10 @@ from workspaces import wrong_tokens
 
 
 def pytest_configure() -> None:
-    """Passwords of tests are worth no half a second of computing each."""
+    """Passwords of tests are worth no long computing, and how long an example takes says little on a busy machine."""
     django_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    hypothesis.settings.register_profile("tests", deadline=None)
+    hypothesis.settings.load_profile("tests")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
