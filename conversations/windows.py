@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -54,9 +55,15 @@ def window_of(params: Mapping[str, Any]) -> Window:
     return Window(start, end, tz)
 
 
+@cache
+def _zones() -> frozenset[str]:
+    """Read once: to list them, every file there is of them is opened."""
+    return frozenset(available_timezones())
+
+
 def zone(name: str) -> ZoneInfo:
     """Raises ValidationError, naming ``tz``."""
-    if name not in available_timezones():  # never a path of the caller's making
+    if name not in _zones():  # never a path of the caller's making
         raise ValidationError({"tz": [f"“{name[:60]}” is no time zone; give one like America/Sao_Paulo."]})
     return ZoneInfo(name)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 import uvicorn
+from django.conf import settings as django_settings
 from django.db import connection
 from django.db.backends.signals import connection_created
 from django.test import TransactionTestCase
@@ -23,6 +26,29 @@ from tests.catalogue import make_llm
 from tests.people import Cast, Person, make_cast
 from tests.providers.standins import StandIn
 from workspaces import wrong_tokens
+
+# --- The run ----------------------------------------------------------------------------------------------------------
+
+
+def pytest_configure() -> None:
+    """Passwords of tests are worth no long computing, and how long an example takes says little on a busy machine."""
+    django_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    hypothesis.settings.register_profile("tests", deadline=None)
+    hypothesis.settings.load_profile("tests")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slowest first: installations, made in processes of their own. Workers get neighbours, so that one makes what
+    they share, and nobody is left with them at the end.
+    """
+    items.sort(key=lambda item: not {"once", "empty"} & set(getattr(item, "fixturenames", ())))
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: the collector need not look at thousands of tests and three SDKs again and again."""
+    gc.collect()
+    gc.freeze()
+
 
 # --- Database -------------------------------------------------------------------------------------------------------
 

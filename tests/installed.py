@@ -1,6 +1,6 @@
 """Installations to try commands on: a fresh one, and one with a trial workspace.
 
-Imported where they are needed; ``once`` is made once for each module.
+Imported where they are needed; ``once`` is made once for each process, which conftest.py sees to being one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 from tests.installation import Installation, scratch
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Installation, str]]:
     with scratch(tmp_path_factory.mktemp("installed") / "it") as installation:
         ended = installation.manage("setup", "--demo", "--address", "http://127.0.0.1:8000/")

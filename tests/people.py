@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from django.db import transaction
 from django.test import Client
 
 from billing import ledger
@@ -71,6 +72,7 @@ def join(workspace: Workspace, name: str, role: str) -> Person:
     return Person(user=user, workspace=workspace, membership=membership, token=raw)
 
 
+@transaction.atomic
 def make_cast() -> Cast:
     acme, rival = make_workspace("acme"), make_workspace("rival")
     return Cast(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from synapscale.common.tenancy import data_tables, is_fleet_wide
@@ -58,6 +58,7 @@ def _table_use() -> re.Pattern[str]:
     )
 
 
+@lru_cache(maxsize=4096)
 def missing(sql: str) -> list[str]:
     """The tenant tables that ``sql`` uses without naming their workspace."""
     if _NO_ROWS.match(sql):
