@@ -152,7 +152,7 @@ def figures(
         if (finer := _finer(source, wanted, asked)) is not None:
             whole, left = whole_units(left, edges, finer.unit)
             if whole:
-                parts.append(_from_finer_sums(finer, wanted, whole, by))
+                parts += [_from_finer_sums(finer, wanted, span, by) for span in whole]
                 parts.append(_from_tail(finer, wanted, whole, by))
     if left:
         parts.append(_from_calls(wanted, left, by, tags))
@@ -207,7 +207,9 @@ def _serving(wanted: Wanted, asked: set[str]) -> Iterator[Source]:
 def _from_sums(
     source: Source, wanted: Wanted, whole: Span, cut: Sequence[datetime], by: tuple[str, ...]
 ) -> tuple[str, list[Any]]:
-    selected, where, given = _of_sums(source, wanted, by)
+    columns = {name: f"s.{column}" for name, column in source.columns.items()}
+    selected = _selected(columns, by, f"s.{source.time}", {name: f"s.{name}" for name in OF_A_CALL})
+    where, given = _where(columns, wanted, "s.workspace_id")
     where += [f"s.{source.time} >= %s", f"s.{source.time} < %s"]
     given += engine.params(whole)
     if cut:
@@ -217,28 +219,12 @@ def _from_sums(
     return f"SELECT {selected} FROM {source.table} s WHERE {' AND '.join(where)}", given
 
 
-def _from_finer_sums(
-    source: Source, wanted: Wanted, spans: Sequence[Span], by: tuple[str, ...]
-) -> tuple[str, list[Any]]:
-    selected, where, given = _of_sums(source, wanted, by)
+def _from_finer_sums(source: Source, wanted: Wanted, span: Span, by: tuple[str, ...]) -> tuple[str, list[Any]]:
+    sql, given = _from_sums(source, wanted, span, (), by)
     if wanted.workspace_id is None and "workspace" in source.columns:
         # A few hours of each workspace, by the index that begins with it.
-        where.append("s.workspace_id IN (SELECT id FROM workspaces)")
-    # Joined, not told apart by OR: each span is looked up in the index.
-    each = " UNION ALL ".join(["SELECT %s AS since, %s AS upto"] * len(spans))
-    times = f"s.{source.time} >= span.since AND s.{source.time} < span.upto"
-    table = f"({each}) span JOIN {source.table} s ON {times}"
-    return f"SELECT {selected} FROM {table} WHERE {' AND '.join(where)}", [
-        *(engine.param(moment) for span in spans for moment in span),
-        *given,
-    ]
-
-
-def _of_sums(source: Source, wanted: Wanted, by: tuple[str, ...]) -> tuple[str, list[str], list[Any]]:
-    columns = {name: f"s.{column}" for name, column in source.columns.items()}
-    selected = _selected(columns, by, f"s.{source.time}", {name: f"s.{name}" for name in OF_A_CALL})
-    where, given = _where(columns, wanted, "s.workspace_id")
-    return selected, where, given
+        sql += " AND s.workspace_id IN (SELECT id FROM workspaces)"
+    return sql, given
 
 
 def _from_tail(

@@ -153,7 +153,7 @@ def test_of_days_that_the_window_cuts_the_hours_are_read(cast: Cast, llm: LLM) -
         answer = query.figures(Wanted(None), edges=edges, by=("workspace",))
     assert len(queries) == 1
     assert "usage_days s WHERE" in queries[0]["sql"]
-    assert "JOIN usage_hours s ON" in queries[0]["sql"]
+    assert "usage_hours s WHERE" in queries[0]["sql"]
     # From 12:45 on the first day to 12:15 on the third: what the calls of two whole days are.
     expected = added([Call(at=HOURS[0], person=cast.alice, llm=llm)] * 47)
     assert set(answer.figures.values()) == {expected}
