@@ -28,6 +28,7 @@ SAME_ON_BOTH = (
     "tests/clients",
     "tests/tagging/test_texts.py",
     "tests/conversations/test_windows.py",
+    "tests/browser",
 )
 
 
