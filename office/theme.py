@@ -55,7 +55,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_HEADER": "SynapScale",
     "SITE_SUBHEADER": _("Back office"),
     "SITE_URL": None,
-    "SITE_SYMBOL": "network_intelligence",
+    "SITE_ICON": lambda request: static("office/favicon.svg"),
     "SITE_FAVICONS": [
         {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("office/favicon.svg")},
     ],

@@ -24,10 +24,11 @@ from django.template.response import SimpleTemplateResponse
 from django.urls import URLPattern, reverse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from unfold.admin import ModelAdmin, TabularInline
 
 from synapscale.common.models import TenantFK, TenantModel
-from synapscale.common.presenting import Presents, shown
+from synapscale.common.presenting import Presents, read, shown
 from synapscale.common.tenancy import fleet_wide
 
 admin.site.index_title = "SynapScale"
@@ -189,7 +190,7 @@ class OperatorAdmin(Presents, ModelAdmin):
         names = super().get_readonly_fields(request, obj)
         if obj is None:
             return names
-        return [*names, *(shown(self.model, name) for name in self.fixed_fields), "related_lists"]
+        return [*names, *(read(self.model, name) for name in self.fixed_fields), "related_lists"]
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         fieldsets = super().get_fieldsets(request, obj)
@@ -293,6 +294,13 @@ class PresentingInline(Presents, TabularInline):
 
     extra = 0
 
+    def formfield_for_dbfield(self, db_field: models.Field, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None:
+            # In a table the label is the column's heading, which names no box for whoever can't see it.
+            getattr(field.widget, "widget", field.widget).attrs["aria-label"] = capfirst(field.label)
+        return field
+
     def _is_editable(self, request: HttpRequest, obj: Any) -> bool:
         return self.has_change_permission(request, obj) or self.has_add_permission(request, obj)
 
@@ -307,4 +315,4 @@ class ViewOnlyInline(_ViewOnly, PresentingInline):
     show_change_link = True
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        return [shown(self.model, name) for name in self.fields or ()]
+        return [read(self.model, name) for name in self.fields or ()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from decimal import Decimal
 from functools import cache, partial
@@ -10,8 +11,10 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import FieldDoesNotExist, ValidationError
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.http import HttpRequest
+from django.utils.html import format_html
 from unfold.widgets import UnfoldAdminDecimalFieldWidget
 
 from synapscale.common.money import ExactDecimalField, usd_text
@@ -37,6 +40,27 @@ def shown(model: type[models.Model], name: Any) -> Any:
     if isinstance(field, ExactDecimalField):
         return _money_column(name, str(field.verbose_name))
     return name
+
+
+@cache
+def _json_column(name: str, label: str) -> Callable[[Any], str]:
+    @admin.display(description=label)
+    def column(row: Any) -> str:
+        text = json.dumps(getattr(row, name), indent=2, ensure_ascii=False, cls=DjangoJSONEncoder)
+        return format_html('<pre class="office-json">{}</pre>', text)
+
+    column.__name__ = name
+    return column
+
+
+def read(model: type[models.Model], name: Any) -> Any:
+    """The same on the page of a row, where JSON has room for its lines."""
+    try:
+        field = model._meta.get_field(name) if isinstance(name, str) else None
+    except FieldDoesNotExist:
+        return name
+    # Past unfold, which colours JSON with style attributes that the Content-Security-Policy forbids.
+    return _json_column(name, str(field.verbose_name)) if isinstance(field, models.JSONField) else shown(model, name)
 
 
 class MoneyInput(forms.DecimalField):
@@ -82,7 +106,7 @@ class Presents:
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         names = super().get_readonly_fields(request, obj)  # type: ignore[misc]
-        return [shown(self.model, name) for name in names]
+        return [read(self.model, name) for name in names]
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         fieldsets = super().get_fieldsets(request, obj)  # type: ignore[misc]
@@ -90,7 +114,7 @@ class Presents:
         is_editable = self._is_editable(request, obj)
 
         def present(name: Any) -> Any:
-            column = shown(self.model, name)
+            column = read(self.model, name)
             return column if column in read_only or not is_editable else name
 
         return [
