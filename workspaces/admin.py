@@ -51,7 +51,7 @@ class UserForm(UserChangeForm):
 
 
 @admin.register(User)
-class UserAdmin(OperatorAdmin, auth.UserAdmin):
+class UserAdmin(OperatorAdmin, auth.UserAdmin):  # type: ignore[misc]  # unfold has no types
     """People. They are deactivated, never deleted: money and messages name them."""
 
     form = UserForm

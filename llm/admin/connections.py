@@ -23,7 +23,7 @@ from synapscale.common.admin import OperatorAdmin, OperatorForm
 class ProviderConnectionForm(OperatorForm):
     base_url = forms.CharField(
         max_length=hosts.MAX_URL_CHARACTERS,
-        label="base URL",
+        label="Base URL",
         help_text=ProviderConnection._meta.get_field("base_url").help_text,
         widget=UnfoldAdminTextInputWidget,
     )
@@ -33,7 +33,7 @@ class ProviderConnectionForm(OperatorForm):
         widget=UnfoldAdminPasswordWidget({"autocomplete": "new-password"}),
         help_text="Stored encrypted and never shown again. Leave it empty for a host that asks for none.",
     )
-    forgets_key = forms.BooleanField(required=False, label="remove the key", widget=UnfoldBooleanSwitchWidget)
+    forgets_key = forms.BooleanField(required=False, label="Remove the key", widget=UnfoldBooleanSwitchWidget)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -113,6 +113,6 @@ def models_page(
         "hidden": max(0, len(matching) - MAX_SHOWN),
         "wanted": wanted,
         "form": form,
-        "adminform": form and AdminForm(form, [("Import", {"fields": list(form.fields)})], {}),  # type: ignore[arg-type]
+        "adminform": form and AdminForm(form, [("Import", {"fields": list(form.fields)})], {}),
     }
     return TemplateResponse(request, "admin/llm/models_of_host.html", context)

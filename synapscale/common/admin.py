@@ -25,7 +25,10 @@ from django.urls import URLPattern, reverse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
+from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin, TabularInline
+from unfold.forms import ActionForm
+from unfold.widgets import UnfoldAdminSelectWidget
 
 from synapscale.common.models import TenantFK, TenantModel
 from synapscale.common.presenting import Presents, read, shown
@@ -91,6 +94,14 @@ class OperatorForm(forms.ModelForm):
         return exclude
 
 
+class ChooseAction(ActionForm):
+    """With a box of the usual colours: unfold's white on light green is too pale to read."""
+
+    action = forms.ChoiceField(
+        label="", widget=UnfoldAdminSelectWidget({"aria-label": _("Select action to run"), "x-model": "action"})
+    )
+
+
 class _SameWorkspaceSelect(AutocompleteSelect):
     """Offers the rows of one workspace."""
 
@@ -118,6 +129,7 @@ class OperatorAdmin(Presents, ModelAdmin):
     """
 
     form: type[forms.ModelForm] = OperatorForm
+    action_form = ChooseAction
     paginator = FleetWidePaginator
     ordering: ClassVar[tuple[str, ...]] = ("-id",)
     list_per_page = 50

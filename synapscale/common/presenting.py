@@ -15,7 +15,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.http import HttpRequest
 from django.utils.html import format_html
-from unfold.widgets import UnfoldAdminDecimalFieldWidget
+from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminTextareaWidget
 
 from synapscale.common.money import ExactDecimalField, usd_text
 
@@ -97,6 +97,7 @@ class Presents:
             return db_field.formfield(form_class=MoneyInput, widget=UnfoldAdminDecimalFieldWidget)
         if isinstance(db_field, models.JSONField) and not db_field.null:
             kwargs["form_class"] = partial(JSONInput, empty=db_field.get_default)
+            kwargs["widget"] = UnfoldAdminTextareaWidget({"rows": 4, "spellcheck": "false"})
         return super().formfield_for_dbfield(db_field, request, **kwargs)  # type: ignore[misc]
 
     def _is_editable(self, request: HttpRequest, obj: Any) -> bool:

@@ -46,7 +46,7 @@ def test_a_wrong_password_is_told_in_plain_words(page_of: PageOf, root: User) ->
 def test_the_theme_is_switched_and_stays(page: Page) -> None:
     page.open("/admin/")
     html = page.raw.locator("html")
-    expect(html).to_have_class("light")
+    expect(html).not_to_have_class("dark")
 
     page.raw.get_by_role("button", name="Root").click()
     page.raw.get_by_role("button", name="Dark").click()
