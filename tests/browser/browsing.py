@@ -109,8 +109,13 @@ class Page:
 
     # Judging
 
+    def _come_to_rest(self) -> None:
+        """What is half faded in has half its contrast."""
+        self.raw.wait_for_function("document.getAnimations().every(({ playState }) => playState !== 'running')")
+
     def axe(self, *rules: str) -> Page:
         """Fail on serious or critical faults that axe-core finds; with ``rules``, of those rules alone."""
+        self._come_to_rest()
         if not self.raw.evaluate("typeof axe !== 'undefined'"):
             self.raw.evaluate(AXE)
         found = self.raw.evaluate(FOUND_BY_AXE, list(rules) or None)
@@ -119,6 +124,7 @@ class Page:
 
     def shot(self, name: str) -> Page:
         """Keep a picture, for people: ``var/screenshots/<name>.png``."""
+        self._come_to_rest()
         SHOTS.mkdir(parents=True, exist_ok=True)
         self.raw.screenshot(path=str(SHOTS / f"{re.sub(r'[^a-z0-9-]+', '-', name.lower())}.png"))
         return self
