@@ -35,6 +35,11 @@ document.addEventListener("securitypolicyviolation", (event) => {
   console.error(`CSP: ${event.violatedDirective} forbids ${event.blockedURI} ${event.sample} at ${event.sourceFile}:${event.lineNumber}`);
 });
 """
+AT_REST = """async () => {
+  while (document.getAnimations().some(({ playState }) => playState === "running")) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}"""
 FOUND_BY_AXE = """async (rules) => {
   const options = rules ? { runOnly: { type: "rule", values: rules } } : {};
   const { violations } = await axe.run(document, { resultTypes: ["violations"], ...options });
@@ -84,7 +89,7 @@ class Page:
     def settled(self) -> Page:
         """Wait until what loads has loaded, and Alpine has uncovered the page."""
         self.raw.wait_for_load_state("load")
-        self.raw.wait_for_function("!document.querySelector('html[x-cloak]')")
+        self.raw.locator("html:not([x-cloak])").wait_for(state="attached")
         return self
 
     def list(self, model: type[Model]) -> Page:
@@ -111,7 +116,8 @@ class Page:
 
     def _come_to_rest(self) -> None:
         """What is half faded in has half its contrast."""
-        self.raw.wait_for_function("document.getAnimations().every(({ playState }) => playState !== 'running')")
+        # Not with wait_for_function, which evaluates a text in the page, where the policy forbids it.
+        self.raw.evaluate(AT_REST)
 
     def axe(self, *rules: str) -> Page:
         """Fail on serious or critical faults that axe-core finds; with ``rules``, of those rules alone."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from django.contrib.auth.models import Permission
+from django.contrib.auth.models import Group, Permission
 from playwright.sync_api import expect
 
 from llm.models import LLM
 from tests.admin.rows import make_workplace
-from tests.browser.browsing import Page
+from tests.browser.browsing import Page, address
 from tests.browser.conftest import PageOf
 from tests.catalogue import make_llm
+from tests.hosting import make_connection
+from tests.providers.standins import StandIn
 from workspaces.models import Membership, User, Workspace
 
 
@@ -165,3 +167,44 @@ def test_the_interactive_docs_of_the_api(page_of: PageOf) -> None:
     page.raw.goto(f"{page.base}/api/docs/")
     page.raw.locator(".opblock").first.wait_for()
     page.shot("docs")
+
+
+def test_the_other_pages_of_a_row(page: Page, root: User) -> None:
+    make_workplace(1)
+    user = f"/admin/workspaces/user/{root.pk}"
+    for path in (f"{user}/history/", f"{user}/password/", "/admin/password_change/", "/admin/workspaces/"):
+        page.open(path).axe().shot(path)
+    page.open(address(Group, "delete", Group.objects.get().pk)).axe().shot("delete")
+
+
+def test_several_rows_are_deleted_after_a_question(page: Page) -> None:
+    Group.objects.create(name="anybody")
+    page.list(Group)
+    page.raw.get_by_label("Select record").first.check()
+    page.raw.locator("select[name=action]").select_option("delete_selected")
+    page.raw.get_by_role("button", name="Run").click()
+    page.settled().axe().shot("delete-several")
+    page.raw.get_by_role("button", name="Yes").click()
+    page.settled()
+
+    assert not Group.objects.exists()
+
+
+def test_the_models_of_a_host_are_imported(page: Page, provider: StandIn) -> None:
+    lab = make_connection(provider)
+    provider.answer(models=["zephyr", "meta/llama"])
+    page.open(f"/admin/llm/providerconnection/{lab.pk}/models/").axe().shot("host")
+    page.theme("dark").axe("color-contrast")
+    page.raw.get_by_role("link", name="Import").last.click()
+    page.settled().axe().shot("import")
+    for name, value in (
+        ("context window", "1000"),
+        ("max output tokens", "100"),
+        ("input price", "1"),
+        ("output price", "2"),
+    ):
+        page.raw.get_by_label(name, exact=False).first.fill(value)
+    page.raw.get_by_role("button", name="Import").click()
+    page.settled()
+
+    assert LLM.objects.get().name == "lab/zephyr"
