@@ -38,6 +38,9 @@ PRIMARY = {
 }
 
 
+LANGUAGES = [("en", "English"), ("pt-br", "Português (Brasil)")]
+
+
 def environment(request: HttpRequest) -> list[str] | None:
     """The label beside a page's title: what it says, and its colour."""
     name = settings.ENVIRONMENT_NAME
@@ -62,6 +65,7 @@ UNFOLD: dict[str, Any] = {
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_LANGUAGES": True,
+    "LANGUAGES": {"navigation": [{"code": code, "name_local": name} for code, name in LANGUAGES]},
     "SHOW_BACK_BUTTON": True,
     "ENVIRONMENT": "office.theme.environment",
     "ENVIRONMENT_TITLE_PREFIX": "office.theme.environment_prefix",
