@@ -38,7 +38,7 @@ PRIMARY = {
 }
 
 
-LANGUAGES = [("en", "English"), ("pt-br", "Português (Brasil)")]
+LANGUAGES: list[tuple[str, str]] = [("en", "English"), ("pt-br", "Português (Brasil)")]
 
 
 def environment(request: HttpRequest) -> list[str] | None:

@@ -359,7 +359,7 @@ METRICS_TOKEN = env("METRICS_TOKEN")
 # --- The rest -------------------------------------------------------------------------------------------------------
 LANGUAGE_CODE = "en"
 # Of the back office; the API speaks English.
-LANGUAGES = theme.LANGUAGES
+LANGUAGES: list[tuple[str, str]] = theme.LANGUAGES
 LOCALE_PATHS = [BASE_DIR / "locale"]
 TIME_ZONE = "UTC"
 USE_TZ = True
