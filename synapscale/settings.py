@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import dj_database_url
+from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from dotenv import load_dotenv
+
+from office import theme
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(os.environ.get("SYNAPSCALE_VAR_DIR", BASE_DIR / "var"))
@@ -79,6 +82,20 @@ SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_SAMESITE = "Lax"
 X_FRAME_OPTIONS = "DENY"
+# What a page may load and run, as its browser enforces it: our own files, and what bears this one response's nonce.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF, NONCE],
+        "style-src": [SELF, NONCE],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+        "base-uri": [NONE],
+    }
+}
 if env_bool("BEHIND_PROXY"):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 PASSWORD_HASHERS = [
@@ -93,6 +110,7 @@ AUTH_USER_MODEL = "workspaces.User"
 
 # --- Applications ---------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
+    "unfold",  # the look of the back office; before the admin, whose site and templates it replaces
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -110,6 +128,7 @@ INSTALLED_APPS = [
     "tagging",
     "conversations",
     "analytics",
+    "office",
 ]
 # API requests pass only the first four and the last: see common.middleware.
 MIDDLEWARE = [
@@ -117,7 +136,9 @@ MIDDLEWARE = [
     "synapscale.common.observing.ObservingMiddleware",
     "synapscale.common.middleware.HostMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "synapscale.common.middleware.CSPMiddleware",
     "synapscale.common.middleware.SessionMiddleware",
+    "synapscale.common.middleware.LocaleMiddleware",
     "synapscale.common.middleware.CsrfViewMiddleware",
     "synapscale.common.middleware.AuthenticationMiddleware",
     "synapscale.common.middleware.MessageMiddleware",
@@ -326,12 +347,20 @@ ALERT_DELIVERY_SECONDS = env_int("ALERT_DELIVERY_SECONDS", 10)
 # Operators who are told by mail of what their own rules find, separated by commas.
 ALERT_EMAILS = env_list("ALERT_EMAILS")
 
+# --- Back office ----------------------------------------------------------------------------------------------------
+# Shown beside every page's title, so that nobody takes production for something else.
+ENVIRONMENT_NAME = env("ENVIRONMENT_NAME")
+UNFOLD = theme.UNFOLD
+
 # --- Observing ------------------------------------------------------------------------------------------------------
 # The bearer token that /metrics asks for; without one it answers only to this machine.
 METRICS_TOKEN = env("METRICS_TOKEN")
 
 # --- The rest -------------------------------------------------------------------------------------------------------
 LANGUAGE_CODE = "en"
+# Of the back office; the API speaks English.
+LANGUAGES: list[tuple[str, str]] = theme.LANGUAGES
+LOCALE_PATHS = [BASE_DIR / "locale"]
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "/static/"

@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from synapscale.common.admin import OperatorForm, TenantAdmin, ViewOnlyAdmin
 from synapscale.common.errors import NotFound, Refusal
@@ -32,9 +33,9 @@ class TagForm(OperatorForm):
     """
 
     # The model's fields end where a normalised text does; what is typed may be longer.
-    name = forms.CharField()
-    value = forms.CharField(required=False)
-    category = forms.CharField(required=False)
+    name = forms.CharField(widget=UnfoldAdminTextInputWidget)
+    value = forms.CharField(required=False, widget=UnfoldAdminTextInputWidget)
+    category = forms.CharField(required=False, widget=UnfoldAdminTextInputWidget)
 
     operator: User
 

@@ -185,13 +185,14 @@ def house_keys(settings: Any, provider: StandIn) -> StandIn:
 class Server:
     """The ASGI application under uvicorn, in a thread of the test's process, so that settings fixtures reach it."""
 
-    def __init__(self) -> None:
-        from synapscale.asgi import application
+    def __init__(self, application: Any = None, *, lifespan: str = "on") -> None:
+        if application is None:
+            from synapscale.asgi import application
 
         self._socket = socket.socket()
         self._socket.bind(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self._uvicorn = uvicorn.Server(uvicorn.Config(application, lifespan="on", log_level="warning"))
+        self._uvicorn = uvicorn.Server(uvicorn.Config(application, lifespan=lifespan, log_level="warning"))
         self._thread = threading.Thread(target=self._uvicorn.run, args=([self._socket],), daemon=True)
 
     def start(self) -> None:

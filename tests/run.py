@@ -41,6 +41,7 @@ SAME_ON_BOTH = (
     "tests/workspaces/test_crypto.py",
     "tests/common/test_processes.py",
     "tests/test_readme.py",
+    "tests/browser",  # what a page shows and does
 )
 
 

@@ -12,8 +12,17 @@ from django.apps import apps
 from django.db import models
 
 ROOT = Path(__file__).resolve().parent.parent
-APPS = ("workspaces", "llm", "billing", "tagging", "conversations", "analytics")
-LEVEL = {"common": 0, "workspaces": 1, "llm": 2, "billing": 2, "tagging": 2, "conversations": 3, "analytics": 4}
+APPS = ("workspaces", "llm", "billing", "tagging", "conversations", "analytics", "office")
+LEVEL = {
+    "common": 0,
+    "workspaces": 1,
+    "llm": 2,
+    "billing": 2,
+    "tagging": 2,
+    "conversations": 3,
+    "analytics": 4,
+    "office": 5,
+}
 OUTSIDE = {"admin", "auth", "contenttypes", "sessions"}
 SOURCES = sorted(path for app in (*APPS, "synapscale") for path in (ROOT / app).rglob("*.py"))
 

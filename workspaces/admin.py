@@ -8,13 +8,16 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth import admin as auth
-from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
+from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
+from unfold.admin import ModelAdmin
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import UnfoldAdminPasswordWidget
 
 from synapscale.common.admin import OperatorAdmin, OperatorForm, PresentingInline, ViewOnlyAdmin
 from workspaces import issuing
@@ -34,7 +37,7 @@ INLINE_MEMBERS = 100
 """A workspace with more members shows none of them on its own page: the list of memberships has pages and a search."""
 
 
-class NewUserForm(AdminUserCreationForm):
+class NewUserForm(UserCreationForm):
     class Meta:
         model = User
         fields = ("email", "name")
@@ -48,11 +51,12 @@ class UserForm(UserChangeForm):
 
 
 @admin.register(User)
-class UserAdmin(OperatorAdmin, auth.UserAdmin):
+class UserAdmin(OperatorAdmin, auth.UserAdmin):  # type: ignore[misc]  # unfold has no types
     """People. They are deactivated, never deleted: money and messages name them."""
 
     form = UserForm
     add_form = NewUserForm
+    change_password_form = AdminPasswordChangeForm
     add_form_template = "admin/change_form.html"  # the one of auth explains user names
     list_display = ("email", "name", "is_active", "is_staff", "is_superuser", "created_at")
     list_filter = ("is_active", "is_staff", "is_superuser", "created_at")
@@ -76,6 +80,14 @@ class UserAdmin(OperatorAdmin, auth.UserAdmin):
         if obj is not None and obj.is_superuser and not request.user.is_superuser:
             return False
         return super().has_change_permission(request, obj)
+
+
+admin.site.unregister(Group)
+
+
+@admin.register(Group)
+class GroupAdmin(auth.GroupAdmin, ModelAdmin):
+    """Permissions that are given together."""
 
 
 class MembersFormSet(forms.BaseInlineFormSet):
@@ -261,7 +273,7 @@ class AccessTokenAdmin(OperatorAdmin):
 
 class UserVariableForm(OperatorForm):
     value = forms.CharField(
-        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        widget=UnfoldAdminPasswordWidget({"autocomplete": "new-password"}),
         help_text="Stored encrypted and never shown again.",
     )
 

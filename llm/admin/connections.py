@@ -12,6 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
+from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminTextInputWidget, UnfoldBooleanSwitchWidget
 
 from llm import connections, hosts
 from llm.admin.discovery import may_import, models_page
@@ -22,17 +23,17 @@ from synapscale.common.admin import OperatorAdmin, OperatorForm
 class ProviderConnectionForm(OperatorForm):
     base_url = forms.CharField(
         max_length=hosts.MAX_URL_CHARACTERS,
-        label="base URL",
+        label="Base URL",
         help_text=ProviderConnection._meta.get_field("base_url").help_text,
-        widget=forms.TextInput(attrs={"class": "vTextField"}),
+        widget=UnfoldAdminTextInputWidget,
     )
     key = forms.CharField(
         required=False,
         max_length=1000,
-        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        widget=UnfoldAdminPasswordWidget({"autocomplete": "new-password"}),
         help_text="Stored encrypted and never shown again. Leave it empty for a host that asks for none.",
     )
-    forgets_key = forms.BooleanField(required=False, label="remove the key")
+    forgets_key = forms.BooleanField(required=False, label="Remove the key", widget=UnfoldBooleanSwitchWidget)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -6,16 +6,23 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.contrib.admin.helpers import AdminForm
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from unfold.forms import AdminForm
+from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultipleWidget,
+    UnfoldAdminDecimalFieldWidget,
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminTextInputWidget,
+)
 
 from llm import discovery
 from llm.errors import ProviderError
 from llm.models import LLM, LLMPrice, ProviderConnection
-from synapscale.common.admin import MoneyInput, OperatorAdmin
+from synapscale.common.admin import OperatorAdmin
+from synapscale.common.presenting import MoneyInput
 
 MAX_SHOWN = 500
 """Ids on one page; a search finds the others."""
@@ -23,22 +30,28 @@ MAX_SHOWN = 500
 
 def _price(name: str, **options: Any) -> Any:
     field: Any = LLMPrice._meta.get_field(name)
-    return field.formfield(form_class=MoneyInput, min_value=0, **options)
+    return field.formfield(form_class=MoneyInput, widget=UnfoldAdminDecimalFieldWidget, min_value=0, **options)
 
 
 class ImportForm(forms.Form):
     """What the host does not say of a model; least of all what it costs."""
 
     model_id = forms.CharField(
-        max_length=discovery.MAX_ID_CHARACTERS, label="id", widget=forms.TextInput(attrs={"readonly": True})
+        max_length=discovery.MAX_ID_CHARACTERS, label="id", widget=UnfoldAdminTextInputWidget({"readonly": True})
     )
-    display_name = forms.CharField(max_length=200)
-    context_window = forms.IntegerField(min_value=1, help_text="Tokens of prompt and answer together.")
-    max_output_tokens = forms.IntegerField(min_value=1, help_text="The longest answer, reasoning included, in tokens.")
+    display_name = forms.CharField(max_length=200, widget=UnfoldAdminTextInputWidget)
+    context_window = forms.IntegerField(
+        min_value=1, widget=UnfoldAdminIntegerFieldWidget, help_text="Tokens of prompt and answer together."
+    )
+    max_output_tokens = forms.IntegerField(
+        min_value=1,
+        widget=UnfoldAdminIntegerFieldWidget,
+        help_text="The longest answer, reasoning included, in tokens.",
+    )
     capabilities = forms.MultipleChoiceField(
         required=False,
         choices=[(name, name.replace("_", " ")) for name in discovery.CAPABILITIES],
-        widget=forms.CheckboxSelectMultiple,
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
     )
     input_usd_per_mtok = _price(
         "input_usd_per_mtok", label="input price", help_text="USD per million tokens. A model that is free costs 0."
@@ -100,6 +113,6 @@ def models_page(
         "hidden": max(0, len(matching) - MAX_SHOWN),
         "wanted": wanted,
         "form": form,
-        "adminform": form and AdminForm(form, [("Import", {"fields": list(form.fields)})], {}),  # type: ignore[arg-type]
+        "adminform": form and AdminForm(form, [("Import", {"fields": list(form.fields)})], {}),
     }
     return TemplateResponse(request, "admin/llm/models_of_host.html", context)

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable
-from decimal import Decimal
-from functools import cache, cached_property, partial, wraps
+from functools import cached_property, wraps
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.widgets import AutocompleteSelect
-from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.core.paginator import Page, Paginator
 from django.db import models
 from django.db.models import Q, QuerySet
@@ -26,13 +24,16 @@ from django.template.response import SimpleTemplateResponse
 from django.urls import URLPattern, reverse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
+from django.utils.translation import gettext_lazy as _
+from unfold.admin import ModelAdmin, TabularInline
+from unfold.forms import ActionForm
+from unfold.widgets import UnfoldAdminSelectWidget
 
 from synapscale.common.models import TenantFK, TenantModel
-from synapscale.common.money import ExactDecimalField, usd_text
+from synapscale.common.presenting import Presents, read, shown
 from synapscale.common.tenancy import fleet_wide
 
-admin.site.site_header = "SynapScale"
-admin.site.site_title = "SynapScale"
 admin.site.index_title = "SynapScale"
 
 MAX_KEYS = 100
@@ -69,91 +70,6 @@ class FleetWidePaginator(Paginator):
         return page
 
 
-# --- Showing values -------------------------------------------------------------------------------------------------
-
-
-@cache
-def _money_column(name: str, label: str) -> Callable[[Any], str | None]:
-    @admin.display(ordering=name, description=label)
-    def column(row: Any) -> str | None:
-        value = getattr(row, name)
-        return None if value is None else usd_text(value)
-
-    column.__name__ = name
-    return column
-
-
-def _shown(model: type[models.Model], name: Any) -> Any:
-    """``name``, or a column that writes an amount the way the API does where ``name`` is a field of money."""
-    try:
-        field = model._meta.get_field(name) if isinstance(name, str) else None
-    except FieldDoesNotExist:
-        return name
-    if isinstance(field, ExactDecimalField):
-        return _money_column(name, str(field.verbose_name))
-    return name
-
-
-class MoneyInput(forms.DecimalField):
-    """Starts from ``0.00``, where Django would write the stored ``0E-12``."""
-
-    def prepare_value(self, value: Any) -> Any:
-        return usd_text(value) if isinstance(value, Decimal) else value
-
-
-class JSONInput(forms.JSONField):
-    """A list stays a list and an object an object; an emptied box is the empty one, not NULL."""
-
-    def __init__(self, *, empty: Callable[[], Any], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.empty = empty
-
-    def clean(self, value: Any) -> Any:
-        cleaned, empty = super().clean(value), self.empty()
-        if cleaned is None:
-            return empty
-        if type(cleaned) is not type(empty):
-            raise ValidationError(f"Give a JSON {'list' if isinstance(empty, list) else 'object'}.", code="invalid")
-        return cleaned
-
-
-class _Presents:
-    """Money, where it is only shown, as ``usd_text`` writes it; money and JSON, where they are typed, checked."""
-
-    model: type[models.Model]
-
-    def formfield_for_dbfield(self, db_field: models.Field, request: HttpRequest, **kwargs: Any) -> Any:
-        if isinstance(db_field, ExactDecimalField):
-            # Past the ModelAdmin, whose widget for big integers has no decimals.
-            return db_field.formfield(form_class=MoneyInput)
-        if isinstance(db_field, models.JSONField) and not db_field.null:
-            kwargs["form_class"] = partial(JSONInput, empty=db_field.get_default)
-        return super().formfield_for_dbfield(db_field, request, **kwargs)  # type: ignore[misc]
-
-    def _is_editable(self, request: HttpRequest, obj: Any) -> bool:
-        if obj is None:
-            return bool(self.has_add_permission(request))  # type: ignore[attr-defined]
-        return bool(self.has_change_permission(request, obj))  # type: ignore[attr-defined]
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        names = super().get_readonly_fields(request, obj)  # type: ignore[misc]
-        return [_shown(self.model, name) for name in names]
-
-    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        fieldsets = super().get_fieldsets(request, obj)  # type: ignore[misc]
-        read_only = set(self.get_readonly_fields(request, obj))
-        is_editable = self._is_editable(request, obj)
-
-        def present(name: Any) -> Any:
-            shown = _shown(self.model, name)
-            return shown if shown in read_only or not is_editable else name
-
-        return [
-            (title, {**options, "fields": [present(name) for name in options["fields"]]})
-            for title, options in fieldsets
-        ]
-
-
 # --- Forms ----------------------------------------------------------------------------------------------------------
 
 
@@ -178,6 +94,14 @@ class OperatorForm(forms.ModelForm):
         return exclude
 
 
+class ChooseAction(ActionForm):
+    """With a box of the usual colours: unfold's white on light green is too pale to read."""
+
+    action = forms.ChoiceField(
+        label="", widget=UnfoldAdminSelectWidget({"aria-label": _("Select action to run"), "x-model": "action"})
+    )
+
+
 class _SameWorkspaceSelect(AutocompleteSelect):
     """Offers the rows of one workspace."""
 
@@ -197,7 +121,7 @@ def as_uuid(text: str) -> uuid.UUID | None:
         return None
 
 
-class OperatorAdmin(_Presents, admin.ModelAdmin):
+class OperatorAdmin(Presents, ModelAdmin):
     """The base of all model admins of the project.
 
     Search takes an id (``search_ids``), a look-up in the model's own columns (``title__istartswith``), or one in
@@ -205,6 +129,7 @@ class OperatorAdmin(_Presents, admin.ModelAdmin):
     """
 
     form: type[forms.ModelForm] = OperatorForm
+    action_form = ChooseAction
     paginator = FleetWidePaginator
     ordering: ClassVar[tuple[str, ...]] = ("-id",)
     list_per_page = 50
@@ -271,13 +196,13 @@ class OperatorAdmin(_Presents, admin.ModelAdmin):
         return super().get_fields(request, obj)
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
-        return [_shown(self.model, name) for name in super().get_list_display(request)]
+        return [shown(self.model, name) for name in super().get_list_display(request)]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         names = super().get_readonly_fields(request, obj)
         if obj is None:
             return names
-        return [*names, *(_shown(self.model, name) for name in self.fixed_fields), "related_lists"]
+        return [*names, *(read(self.model, name) for name in self.fixed_fields), "related_lists"]
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         fieldsets = super().get_fieldsets(request, obj)
@@ -376,10 +301,17 @@ class ViewOnlyAdmin(_ViewOnly, TenantAdmin):
         return [field.name for field in self.opts.concrete_fields]
 
 
-class PresentingInline(_Presents, admin.TabularInline):
+class PresentingInline(Presents, TabularInline):
     """Rows of another table on a page."""
 
     extra = 0
+
+    def formfield_for_dbfield(self, db_field: models.Field, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None:
+            # In a table the label is the column's heading, which names no box for whoever can't see it.
+            getattr(field.widget, "widget", field.widget).attrs["aria-label"] = capfirst(field.label)
+        return field
 
     def _is_editable(self, request: HttpRequest, obj: Any) -> bool:
         return self.has_change_permission(request, obj) or self.has_add_permission(request, obj)
@@ -395,4 +327,4 @@ class ViewOnlyInline(_ViewOnly, PresentingInline):
     show_change_link = True
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        return [_shown(self.model, name) for name in self.fields or ()]
+        return [read(self.model, name) for name in self.fields or ()]

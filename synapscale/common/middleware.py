@@ -11,12 +11,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction
+from csp import middleware as csp
 from django.contrib.auth import middleware as auth
 from django.contrib.messages import middleware as messages
 from django.contrib.sessions import middleware as sessions
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponseBase
-from django.middleware import csrf
+from django.middleware import csrf, locale
+from django.utils import translation
 from django.utils.decorators import sync_and_async_middleware
 
 from synapscale.common import logs
@@ -25,6 +27,8 @@ from synapscale.common.models import new_id
 
 PROBE_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 """Called by machines of the operator's, by IP address too: whatever the Host header says, and without HTTPS."""
+DOCS_PATH = "/api/docs/"
+"""A page for people among the addresses for programs."""
 _CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -95,6 +99,8 @@ def HostMiddleware(get_response: Callable[[HttpRequest], Any]) -> Callable[[Http
 
 
 def _is_for_programs(request: HttpRequest) -> bool:
+    if request.path.startswith(DOCS_PATH):
+        return False
     return request.path.startswith(API_PREFIXES) or request.path in PROBE_PATHS
 
 
@@ -126,3 +132,17 @@ class AuthenticationMiddleware(_BrowsersOnly, auth.AuthenticationMiddleware):
 
 class MessageMiddleware(_BrowsersOnly, messages.MessageMiddleware):
     pass
+
+
+class CSPMiddleware(_BrowsersOnly, csp.CSPMiddleware):
+    """Sends the policy of ``CONTENT_SECURITY_POLICY``; templates find the nonce as ``request.csp_nonce``."""
+
+
+class LocaleMiddleware(_BrowsersOnly, locale.LocaleMiddleware):
+    """The language that somebody chose in the back office, or that their browser prefers."""
+
+    def process_response(self, request: HttpRequest, response: Any) -> Any:
+        response = super().process_response(request, response)
+        # Or the thread's next request, if it is one of the API's, would be answered in this language.
+        translation.deactivate()
+        return response

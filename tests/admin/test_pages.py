@@ -89,6 +89,11 @@ models = pytest.mark.parametrize("model", our_models(), ids=lambda model: model.
 read_only = pytest.mark.parametrize("model", READ_ONLY, ids=lambda model: model.__name__)
 
 
+def content(page: str) -> str:
+    """What a page shows between its heading and the search that every page ends with."""
+    return page.partition('id="content"')[2].partition('id="modal-overlay"')[0]
+
+
 SUMS = {
     *(UsageTail, UsageHour, UsageDay, UserDay, AgentHour, LatencyDay, FleetHour, FleetLatencyDay),
     *(RollupState, HealthState),
@@ -139,7 +144,7 @@ def test_what_the_message_road_and_the_ledger_wrote_is_not_edited(office: Office
     assert office.client.post(office.url(model, "add"), {}).status_code == 403
     page = office.open(row).text
     assert 'name="_save"' not in page
-    assert not re.search(r"<(input|select|textarea)[^>]*\bname=\"(?!csrf)", page.partition('id="content"')[2])
+    assert not re.search(r"<(input|select|textarea)[^>]*\bname=\"(?!csrf)", content(page))
 
 
 @pytest.mark.parametrize("model", KEPT, ids=lambda model: model.__name__)
@@ -189,7 +194,7 @@ def test_money_is_written_as_the_api_writes_it(office: Office) -> None:
     for model in our_models():
         for page in (office.list(model), office.open(newest(model))):
             # A time in JSON is no money: its millionths of a second end in 0 now and then.
-            text = re.sub(r"T\d\d:\d\d:\d\d\.\d{6}", "", page.text.partition('id="content"')[2])
+            text = re.sub(r"T\d\d:\d\d:\d\d\.\d{6}", "", content(page.text))
             assert not re.search(r"\d\.\d{5}0+\b|\b0E-\d+", text), model
 
 

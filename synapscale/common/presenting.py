@@ -1,0 +1,124 @@
+"""The back office: how values are shown, and typed. Money looks the way the API writes it; JSON is checked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from functools import cache, partial
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import FieldDoesNotExist, ValidationError
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import models
+from django.http import HttpRequest
+from django.utils.html import format_html
+from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminTextareaWidget
+
+from synapscale.common.money import ExactDecimalField, usd_text
+
+
+@cache
+def _money_column(name: str, label: str) -> Callable[[Any], str | None]:
+    @admin.display(ordering=name, description=label)
+    def column(row: Any) -> str | None:
+        value = getattr(row, name)
+        return None if value is None else usd_text(value)
+
+    column.__name__ = name
+    return column
+
+
+def shown(model: type[models.Model], name: Any) -> Any:
+    """``name``, or a column that writes an amount the way the API does where ``name`` is a field of money."""
+    try:
+        field = model._meta.get_field(name) if isinstance(name, str) else None
+    except FieldDoesNotExist:
+        return name
+    if isinstance(field, ExactDecimalField):
+        return _money_column(name, str(field.verbose_name))
+    return name
+
+
+@cache
+def _json_column(name: str, label: str) -> Callable[[Any], str]:
+    @admin.display(description=label)
+    def column(row: Any) -> str:
+        text = json.dumps(getattr(row, name), indent=2, ensure_ascii=False, cls=DjangoJSONEncoder)
+        return format_html('<pre class="office-json">{}</pre>', text)
+
+    column.__name__ = name
+    return column
+
+
+def read(model: type[models.Model], name: Any) -> Any:
+    """The same on the page of a row, where JSON has room for its lines."""
+    try:
+        field = model._meta.get_field(name) if isinstance(name, str) else None
+    except FieldDoesNotExist:
+        return name
+    # Past unfold, which colours JSON with style attributes that the Content-Security-Policy forbids.
+    return _json_column(name, str(field.verbose_name)) if isinstance(field, models.JSONField) else shown(model, name)
+
+
+class MoneyInput(forms.DecimalField):
+    """Starts from ``0.00``, where Django would write the stored ``0E-12``."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return usd_text(value) if isinstance(value, Decimal) else value
+
+
+class JSONInput(forms.JSONField):
+    """A list stays a list and an object an object; an emptied box is the empty one, not NULL."""
+
+    def __init__(self, *, empty: Callable[[], Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.empty = empty
+
+    def clean(self, value: Any) -> Any:
+        cleaned, empty = super().clean(value), self.empty()
+        if cleaned is None:
+            return empty
+        if type(cleaned) is not type(empty):
+            raise ValidationError(f"Give a JSON {'list' if isinstance(empty, list) else 'object'}.", code="invalid")
+        return cleaned
+
+
+class Presents:
+    """Money, where it is only shown, as ``usd_text`` writes it; money and JSON, where they are typed, checked."""
+
+    model: type[models.Model]
+
+    def formfield_for_dbfield(self, db_field: models.Field, request: HttpRequest, **kwargs: Any) -> Any:
+        if isinstance(db_field, ExactDecimalField):
+            # Past the ModelAdmin, whose widget for big integers has no decimals.
+            return db_field.formfield(form_class=MoneyInput, widget=UnfoldAdminDecimalFieldWidget)
+        if isinstance(db_field, models.JSONField) and not db_field.null:
+            kwargs["form_class"] = partial(JSONInput, empty=db_field.get_default)
+            kwargs["widget"] = UnfoldAdminTextareaWidget({"rows": 4, "spellcheck": "false"})
+        return super().formfield_for_dbfield(db_field, request, **kwargs)  # type: ignore[misc]
+
+    def _is_editable(self, request: HttpRequest, obj: Any) -> bool:
+        if obj is None:
+            return bool(self.has_add_permission(request))  # type: ignore[attr-defined]
+        return bool(self.has_change_permission(request, obj))  # type: ignore[attr-defined]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        names = super().get_readonly_fields(request, obj)  # type: ignore[misc]
+        return [read(self.model, name) for name in names]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        fieldsets = super().get_fieldsets(request, obj)  # type: ignore[misc]
+        read_only = set(self.get_readonly_fields(request, obj))
+        is_editable = self._is_editable(request, obj)
+
+        def present(name: Any) -> Any:
+            column = read(self.model, name)
+            return column if column in read_only or not is_editable else name
+
+        return [
+            (title, {**options, "fields": [present(name) for name in options["fields"]]})
+            for title, options in fieldsets
+        ]

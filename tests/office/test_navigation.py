@@ -1,0 +1,45 @@
+"""Who is shown which links at the side."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Permission
+from django.test import Client, RequestFactory
+from django.urls import reverse
+
+from office import navigation
+from workspaces.models import User
+
+pytestmark = pytest.mark.django_db
+
+
+def links_of(user: User) -> list[str]:
+    request = RequestFactory().get("/admin/")
+    request.user = user
+    return [item["link"] for group in navigation.groups(request) for item in group["items"]]
+
+
+def test_a_superuser_finds_every_list_that_there_is() -> None:
+    lists = {
+        reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist") for model in admin.site._registry
+    }
+    links = links_of(User.objects.create_superuser("root@example.org"))
+
+    assert lists <= set(links)
+    assert len(links) == len(set(links))
+
+
+def test_a_clerk_is_shown_what_a_clerk_may_open() -> None:
+    clerk = User.objects.create_user("clerk@example.org", is_staff=True)
+    assert links_of(clerk) == ["/admin/"]
+
+    clerk.user_permissions.add(Permission.objects.get(codename="view_wallet"))
+    clerk = User.objects.get(pk=clerk.pk)
+
+    assert links_of(clerk) == ["/admin/", "/admin/billing/wallet/"]
+    client = Client()
+    client.force_login(clerk)
+    page = client.get("/admin/").text
+    assert "Money" in page
+    assert "Conversations" not in page
