@@ -118,6 +118,7 @@ GROUPS = (
         (
             rows("auth.Group", _("Groups of permissions"), "admin_panel_settings"),
             rows("workspaces.RateBucket", _("Rate limits"), "timer"),
+            rows("common.PeriodicJob", _("Periodic jobs"), "schedule"),
         ),
     ),
 )

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.utils import timezone
+from django.utils.html import strip_tags
 
 from synapscale.common.models import PeriodicJob
 from tests.admin.rows import Office
@@ -15,8 +16,8 @@ from tests.admin.rows import Office
 def cells(office: Office, name: str) -> dict[str, str]:
     """What the list shows of a job, by column."""
     text = office.list(PeriodicJob, q=name).text
-    found = re.findall(r'<t[dh] class="field-(\w+)[^"]*">(?:<a [^>]*>)?(.*?)</', text)
-    return dict(found)
+    found = re.findall(r'<(t[dh])[^>]*\bclass="[^"]*\bfield-(\w+)[^"]*"[^>]*>(.*?)</\1>', text, re.DOTALL)
+    return {column: strip_tags(cell).strip() for _, column, cell in found}
 
 
 def test_how_jobs_stand(office: Office, settings: Any) -> None:
