@@ -87,14 +87,14 @@ def _lately() -> _Lately:
 
 def _providers(lately: _Lately) -> Found:
     names = sorted({llm.provider for llm in lately.llms})
-    failing = [name for name in names if CIRCUITS.state(name) == "open" or _is_failing(lately.of(name))]
+    failing = [name for name in names if CIRCUITS.state(name) == "open" or is_failing(lately.of(name))]
     active = len(names) - len(failing)
     status = OK if not failing and names else DEGRADED if active else DOWN
     detail = f"Failing: {', '.join(failing)}." if failing else "All answer, as far as they were asked."
     return Found(status, {"active": active, "total": len(names), "failing": failing}, detail)
 
 
-def _is_failing(figures: Figures) -> bool:
+def is_failing(figures: Figures) -> bool:
     return figures.calls >= LEAST_CALLS and figures.failed >= figures.calls * FAILING_SHARE
 
 

@@ -55,7 +55,10 @@ def set_up() -> None:
     django.setup()
     from django.conf import settings
 
+    from synapscale.common import memory
+
     settings.ALLOWED_HOSTS = ["testserver"]
+    memory.keep_what_is_there()  # as the server does
 
 
 @contextmanager

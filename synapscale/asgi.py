@@ -18,7 +18,7 @@ from servestatic import ServeStaticASGI  # noqa: E402
 from conversations import calls  # noqa: E402
 from llm import client  # noqa: E402
 from llm.providers import warm_up  # noqa: E402
-from synapscale.common import periodic, tracing  # noqa: E402
+from synapscale.common import memory, periodic, tracing  # noqa: E402
 
 
 class _Handler(ASGIHandler):
@@ -38,6 +38,7 @@ async def _lifespan(receive: Any, send: Any) -> None:
     await receive()
     # Importing the vendors' SDKs takes seconds, which the first customer should not have to wait for.
     await asyncio.to_thread(warm_up, [name for name, house in settings.PROVIDERS.items() if house["api_key"]])
+    await asyncio.to_thread(memory.keep_what_is_there)
     tracing.start()
     background = periodic.start_all()
     await send({"type": "lifespan.startup.complete"})
