@@ -72,7 +72,10 @@ UNFOLD: dict[str, Any] = {
     "DASHBOARD_CALLBACK": "office.dashboard.context",
     "BORDER_RADIUS": "6px",
     "COLORS": {"base": BASE, "primary": PRIMARY},
-    "STYLES": [lambda request: static("office/office.css")],
+    "STYLES": [
+        lambda request: static("office/office.css"),
+        lambda request: static("office/dashboard.css"),
+    ],
     "SIDEBAR": {
         "show_search": True,
         "command_search": True,
