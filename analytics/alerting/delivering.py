@@ -70,7 +70,10 @@ async def deliver_due(*, now: datetime | None = None) -> Report:
         report.given_up += state == AlertDelivery.State.FAILED
 
     due = await in_db(_due, now or timezone.now())
-    await asyncio.gather(*(deliver(*one) for one in due))
+    outcomes = await asyncio.gather(*(deliver(*one) for one in due), return_exceptions=True)
+    for outcome in outcomes:  # all have been waited for: what one met is no other's trouble
+        if isinstance(outcome, BaseException):
+            raise outcome
     return report
 
 

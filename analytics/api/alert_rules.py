@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import transaction
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import viewsets
@@ -79,9 +80,12 @@ class AlertRuleViewSet(StrictQuery, viewsets.ModelViewSet[AlertRule]):
         serializer.is_valid(raise_exception=True)
         given, who = dict(serializer.validated_data), caller(request)
         workspace = workspace_of(who, given)
-        if workspace and AlertRule.objects.filter(workspace=workspace).count() >= MAX_PER_WORKSPACE:
-            raise Conflict(f"There are {MAX_PER_WORKSPACE} rules already.", code="too_many_rules")
-        rule = rules.save(AlertRule(workspace=workspace, created_by=who.user), given)
+        with transaction.atomic():
+            if workspace:
+                Workspace.objects.select_for_update(no_key=True).get(pk=workspace.pk)  # counted one after another
+                if AlertRule.objects.filter(workspace=workspace).count() >= MAX_PER_WORKSPACE:
+                    raise Conflict(f"There are {MAX_PER_WORKSPACE} rules already.", code="too_many_rules")
+            rule = rules.save(AlertRule(workspace=workspace, created_by=who.user), given)
         return Response(self.get_serializer(rule).data, status=201)
 
     def partial_update(self, request: Request, *args: Any, **kwargs: Any) -> Response:

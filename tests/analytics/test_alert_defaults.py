@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -72,6 +73,27 @@ def resolves(alert: Alert, now: datetime | None = None) -> None:
     assert (stored.state, stored.resolved_at is not None) == ("resolved", True)
 
 
+@dataclass
+class Operators:
+    """Who is told by a webhook of theirs of what the operators' rules find."""
+
+    listener: Listener
+    secret: str
+
+    def are_told(self, event: str, alert: Alert, now: datetime | None = None) -> None:
+        """Of this and of nothing else, over a real port, signed as docs/alerts.md says."""
+        self.listener.received.clear()
+        deliver(now)
+        (got,) = self.listener.received
+        assert documented_verify()(self.secret, got.headers, got.body)
+        assert (got.document["type"], got.alert["id"]) == (event, str(alert.pk))
+
+
+@pytest.fixture
+def operators(cast: Cast, listener: Listener) -> Operators:
+    return Operators(listener, make_endpoint(None, listener.url)[1])
+
+
 def test_a_users_cost(api: Api, cast: Cast, dear: LLM, provider: StandIn, listener: Listener, settings: Any) -> None:
     settings.ALERT_EMAILS = ["ops@example.org"]
     _, secret = make_endpoint(cast.alice.workspace, listener.url)
@@ -108,7 +130,7 @@ def test_a_users_cost(api: Api, cast: Cast, dear: LLM, provider: StandIn, listen
     assert listener.received[-1].alert["state"] == "resolved"
 
 
-def test_error_rate(api: Api, cast: Cast, llm: LLM, provider: StandIn) -> None:
+def test_error_rate(api: Api, cast: Cast, llm: LLM, provider: StandIn, operators: Operators) -> None:
     provider.script(*[answer()] * 9, refusal(500), *[answer()] * 9)
     assert [generate(api, cast.alice, llm) for _ in range(19)].count(201) == 18
     assert evaluate_due().fired == []  # 19 calls say nothing
@@ -124,12 +146,14 @@ def test_error_rate(api: Api, cast: Cast, llm: LLM, provider: StandIn) -> None:
     assert alert.explanation == (
         "openai/openai-test: 2 of 21 calls of the last 15 minutes failed, which is 9.52 %; more than 5 % is too much."
     )
+    operators.are_told("alert.firing", alert)
     for _ in range(20):
         generate(api, cast.alice, llm)
     resolves(alert)
+    operators.are_told("alert.resolved", alert)
 
 
-def test_latency(api: Api, cast: Cast, llm: LLM, provider: StandIn) -> None:
+def test_latency(api: Api, cast: Cast, llm: LLM, provider: StandIn, operators: Operators) -> None:
     provider.always(answer(wait=5.5))
     with ThreadPoolExecutor(20) as callers:
         assert set(callers.map(lambda _: generate(api, cast.alice, llm), range(20))) == {201}
@@ -139,10 +163,12 @@ def test_latency(api: Api, cast: Cast, llm: LLM, provider: StandIn) -> None:
     assert "the p95 of the time to the whole answer was" in alert.explanation
     shown = cast.alice.get("analytics/llms/openai/openai-test").json()["latency"]
     assert Decimal(shown["p95"]) / 1000 == alert.value  # the API says the same
+    operators.are_told("alert.firing", alert)
     resolves(alert, in_an_hour())
+    operators.are_told("alert.resolved", alert, in_an_hour())
 
 
-def test_provider_keys_that_expire(api: Api, cast: Cast) -> None:
+def test_provider_keys_that_expire(api: Api, cast: Cast, operators: Operators) -> None:
     soon = (timezone.now() + timedelta(days=3, minutes=5)).isoformat()
     later = (timezone.now() + timedelta(days=8)).isoformat()
     body = {"key": "sk-own-0123456789"}
@@ -154,13 +180,14 @@ def test_provider_keys_that_expire(api: Api, cast: Cast) -> None:
     )  # fmt: skip
     assert "it expires in 3 days" in alert.explanation
     assert "sk-own" not in alert.explanation
-    deliver()
+    operators.are_told("alert.firing", alert)
     assert sorted(one.to[0] for one in mail.outbox) == ["alice@example.org", "bob@example.org"]
     assert cast.bob.patch("user-variables/api-keys/openai", {"expires_at": later}).status_code == 200
     resolves(alert)
+    operators.are_told("alert.resolved", alert)
 
 
-def test_anomalous_usage(api: Api, cast: Cast, dear: LLM, provider: StandIn) -> None:
+def test_anomalous_usage(api: Api, cast: Cast, dear: LLM, provider: StandIn, operators: Operators) -> None:
     hour = timezone.now().astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     # On each of ten days $0.10 to $0.30 in this hour, and once, wildly, $50.
     costs = [100_000, 300_000, 200_000, 100_000, 50_000_000, 200_000, 300_000, 200_000, 100_000, 200_000]
@@ -185,8 +212,10 @@ def test_anomalous_usage(api: Api, cast: Cast, dear: LLM, provider: StandIn) -> 
         "($1.00)",
     ):
         assert said in alert.explanation
+    operators.are_told("alert.firing", alert, hour + timedelta(minutes=59))
     assert evaluate_due(now=hour + timedelta(minutes=61)).resolved == []  # the clock alone ends nothing
     resolves(alert, hour + timedelta(hours=2, minutes=1))
+    operators.are_told("alert.resolved", alert, hour + timedelta(hours=2, minutes=1))
 
 
 def test_the_rules_are_made_once(cast: Cast) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from django.core import mail
 from django.core.mail import EmailMessage
+from django.db import OperationalError
 from django.utils import timezone
 
 from analytics.alerting import delivering, outbox, webhooks
@@ -347,3 +348,27 @@ def test_nothing_secret_is_sent_stored_or_logged(
     assert len(listener.received) == 2
     assert not [text for text in said if secret in text or secret.removeprefix("whsec_") in text]
     assert f"alert delivery {delivery.pk} failed (attempt 1): It answered with status 500." in caplog.text
+
+
+def test_what_one_delivery_meets_is_no_others_trouble(
+    cast: Cast, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database refuses to note the first, at once; the others are still being sent then."""
+    make_endpoint(cast.alice.workspace, listener.url)
+    for _ in range(4):
+        fire(cast.alice.workspace)
+    finish, met = delivering._finish, list[Any]()
+
+    def finishing(delivery: AlertDelivery, *args: Any) -> str | None:
+        if not met:
+            met.append(delivery.pk)
+            raise OperationalError
+        time.sleep(0.2)
+        return finish(delivery, *args)
+
+    monkeypatch.setattr(delivering, "_finish", finishing)
+    with pytest.raises(OperationalError):
+        deliver()
+    states = {one.pk: one.state for one in deliveries()}
+    assert states.pop(met[0]) == "pending"
+    assert set(states.values()) == {"sent"}

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from analytics.alerting import endpoints
-from analytics.models import AlertDelivery, WebhookEndpoint
+from analytics.api import alert_rules
+from analytics.models import AlertDelivery, AlertRule, WebhookEndpoint
 from synapscale.common.tenancy import fleet_wide
 from tests.analytics.alerting import Listener, documented_verify, fire, listed, make_endpoint, make_rule
 from tests.api.asking import assert_invalid, error_of
 from tests.people import Cast, Person
+from tests.together import at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -143,3 +147,32 @@ def test_trying_a_webhook_out(cast: Cast, listener: Listener) -> None:
     refused = cast.alice.post(f"{path}/test").json()
     assert (refused["delivered"], refused["status"]) == (False, None)
     assert len(listener.received) == 2
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer at a time")
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("of", ["webhooks", "alert-rules"])
+def test_two_at_once_do_not_pass_the_limit(alice: Person, monkeypatch: pytest.MonkeyPatch, of: str) -> None:
+    monkeypatch.setattr(endpoints, "MAX_PER_OWNER", 2)
+    monkeypatch.setattr(alert_rules, "MAX_PER_WORKSPACE", 2)
+    model: Any = {"webhooks": WebhookEndpoint, "alert-rules": AlertRule}[of]
+    save = model.save
+
+    def saving_slowly(row: Any, *args: Any, **kwargs: Any) -> None:
+        time.sleep(0.2)
+        save(row, *args, **kwargs)
+
+    monkeypatch.setattr(model, "save", saving_slowly)
+    bodies = {
+        "webhooks": lambda number: {"url": f"https://hooks.example.com/{number}"},
+        "alert-rules": lambda number: {
+            "name": f"R{number}",
+            "condition": "error_rate",
+            "scope": "llm",
+            "window_seconds": 900,
+            "threshold": "0.10",
+        },
+    }
+    statuses = at_once(6, lambda number: alice.post(f"analytics/{of}", bodies[of](number)).status_code)
+    assert sorted(statuses) == [201, 201, 409, 409, 409, 409]
+    assert model.objects.filter(workspace=alice.workspace).count() == 2
