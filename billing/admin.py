@@ -1,30 +1,38 @@
-"""Back office: wallets, holds and the ledger. Money is looked at here; it moves by ``billing.ledger`` alone."""
+"""Back office: wallets, holds and the ledger. Money moves by ``billing.ledger`` alone, asked for in ``billing.money_page``."""
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponseBase
+from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+from unfold.decorators import action
 
+from billing import money_actions
 from billing.models import BillingEvent, Hold, HoldIncident, TokenSpend, Wallet
-from synapscale.common.admin import TenantAdmin, ViewOnlyAdmin
+from billing.money_page import money_page
+from synapscale.common.admin import TenantAdmin, ViewOnlyAdmin, as_uuid
 from synapscale.common.money import usd_text
 
 
 @admin.register(Wallet)
 class WalletAdmin(TenantAdmin):
-    """The rules of a wallet can be changed, its money can't. Every workspace is born with one, for good."""
+    """The rules of a wallet are changed in its form; its money and its status by actions that ask for a reason. Every
+    workspace is born with one, for good.
+    """
 
     list_display = ("workspace", "mode", "status", "balance", "held", "available", "credit_limit", "markup_bps")
     list_filter = ("mode", "status", "created_at")
     list_select_related = ("workspace",)
     search_fields = ("workspace__slug",)
     search_help_text = "An id or a workspace's slug."
-    readonly_fields = ("workspace", "balance", "held", "available", "seq", "created_at")
+    readonly_fields = ("workspace", "status", "balance", "held", "available", "seq", "created_at")
     fields = (
         "workspace", "mode", "status", "credit_limit", "markup_bps", "own_key_fee_bps", "balance", "held", "available", "seq",
         "created_at",
@@ -43,6 +51,40 @@ class WalletAdmin(TenantAdmin):
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
+
+    # Money
+
+    actions_detail = ("top_up", "adjust", "suspend", "reopen")
+
+    # Methods, because a permission named by its text is looked for in the database by a system check.
+
+    def has_top_up_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        return request.user.has_perm("billing.top_up_wallet")
+
+    def has_adjust_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        return request.user.has_perm("billing.adjust_wallet")
+
+    def has_suspend_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        return request.user.has_perm("billing.suspend_wallet")
+
+    def _wallet(self, request: HttpRequest, object_id: str) -> Wallet:
+        return get_object_or_404(Wallet.objects.select_related("workspace"), pk=_key(object_id))
+
+    @action(description=_("Top up"), url_path="top-up", icon="add", permissions=["top_up"])
+    def top_up(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        return money_page(self, request, money_actions.TopUp(self._wallet(request, object_id)))
+
+    @action(description=_("Adjust"), url_path="adjust", icon="tune", permissions=["adjust"])
+    def adjust(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        return money_page(self, request, money_actions.Adjust(self._wallet(request, object_id)))
+
+    @action(description=_("Suspend"), url_path="suspend", icon="block", permissions=["suspend"])
+    def suspend(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        return money_page(self, request, money_actions.Suspend(self._wallet(request, object_id)))
+
+    @action(description=_("Open again"), url_path="reopen", icon="lock_open", permissions=["suspend"])
+    def reopen(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        return money_page(self, request, money_actions.Reopen(self._wallet(request, object_id)))
 
 
 @admin.register(Hold)
@@ -97,6 +139,19 @@ class BillingEventAdmin(ViewOnlyAdmin):
         "payment_transaction_id", "invoice_id", "metadata", "processed_at", "created_at", "id",
     )  # fmt: skip
 
+    actions_detail = ("refund",)
+
+    def has_refund_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        """For charges; what came in can't be given back."""
+        has_it = request.user.has_perm("billing.refund_billingevent")
+        return has_it and BillingEvent.objects.filter(pk=_key(str(object_id)), amount_usd__lt=0).exists()
+
+    @action(description=_("Refund"), url_path="refund", icon="undo", permissions=["refund"])
+    def refund(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        events = BillingEvent.objects.select_related("workspace", "wallet__workspace", "user")
+        event = get_object_or_404(events, pk=_key(object_id))
+        return money_page(self, request, money_actions.Refund(event.wallet, event))
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[BillingEvent]:
         return super().get_queryset(request).prefetch_related("usage_logs", "original__usage_logs")
 
@@ -109,6 +164,13 @@ class BillingEventAdmin(ViewOnlyAdmin):
     def related_message(self, event: BillingEvent) -> str | None:
         log = _usage_log(event)
         return None if log is None else _link("conversations_message", log.message_id)
+
+
+def _key(object_id: str) -> uuid.UUID:
+    key = as_uuid(object_id)
+    if key is None:
+        raise Http404
+    return key
 
 
 def _usage_log(event: BillingEvent) -> Any:

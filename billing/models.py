@@ -47,6 +47,11 @@ class Wallet(TenantModel):
 
     class Meta:
         db_table = "wallets"
+        permissions = [
+            ("top_up_wallet", "Can top up a wallet"),
+            ("adjust_wallet", "Can adjust a balance"),
+            ("suspend_wallet", "Can suspend a wallet and open it again"),
+        ]
         constraints = [
             *TenantModel.Meta.constraints,
             models.UniqueConstraint(fields=["workspace"], name="wallets_one_per_workspace"),
@@ -238,6 +243,7 @@ class BillingEvent(TenantModel):
 
     class Meta:
         db_table = "billing_events"
+        permissions = [("refund_billingevent", "Can refund a charge")]
         constraints = [
             *TenantModel.Meta.constraints,
             models.UniqueConstraint(fields=["workspace", "wallet", "seq"], name="billing_events_chain"),

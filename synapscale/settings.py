@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,16 @@ def env_int(name: str, default: int) -> int:
         return int(env(name, str(default)))
     except ValueError:
         raise ImproperlyConfigured(f"{name} must be a whole number.") from None
+
+
+def env_decimal(name: str, default: str) -> Decimal:
+    try:
+        found = Decimal(env(name, default))
+    except InvalidOperation:
+        found = Decimal("NaN")
+    if not found.is_finite():
+        raise ImproperlyConfigured(f"{name} must be an amount like 100 or 0.50.")
+    return found
 
 
 def env_list(name: str, default: str = "") -> list[str]:
@@ -350,6 +361,8 @@ ALERT_EMAILS = env_list("ALERT_EMAILS")
 # --- Back office ----------------------------------------------------------------------------------------------------
 # Shown beside every page's title, so that nobody takes production for something else.
 ENVIRONMENT_NAME = env("ENVIRONMENT_NAME")
+# Operators who move more money than this, in USD, are asked for their password again.
+OFFICE_REAUTH_USD = env_decimal("OFFICE_REAUTH_USD", "100")
 UNFOLD = theme.UNFOLD
 
 # --- Observing ------------------------------------------------------------------------------------------------------

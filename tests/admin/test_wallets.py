@@ -23,14 +23,14 @@ def wallet_of(workspace: Workspace) -> Wallet:
     return Wallet.objects.get(workspace=workspace)
 
 
-def test_mode_limit_status_and_markup_can_be_changed(office: Office, cast: Cast) -> None:
+def test_mode_limit_and_markup_can_be_changed_but_not_the_status(office: Office, cast: Cast) -> None:
     wallet = wallet_of(cast.alice.workspace)
 
     response = office.save(wallet, mode="postpaid", credit_limit="12.5", status="suspended", markup_bps="250")
 
     assert response.status_code == 302, errors(response)
     wallet = again(wallet)
-    assert (wallet.mode, wallet.status, wallet.markup_bps) == ("postpaid", "suspended", 250)
+    assert (wallet.mode, wallet.status, wallet.markup_bps) == ("postpaid", "open", 250)
     assert wallet.credit_limit == Decimal("12.5")
 
 

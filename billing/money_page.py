@@ -1,0 +1,132 @@
+"""The pages of an action with money: a form, then what it would do, then doing it once.
+
+Nothing moves before the second page is confirmed. The reference is made with the first form and travels along, so a
+double click, a reload or a form that is sent again finds it done.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.admin.helpers import AdminForm
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from unfold.widgets import UnfoldAdminPasswordWidget
+
+from billing.models import Wallet
+from billing.money_actions import MoneyAction, new_reference
+from synapscale.common.admin import OperatorAdmin
+from synapscale.common.errors import Refusal
+from workspaces.models import User
+
+TRIES, PAUSE_SECONDS = 5, 15 * 60
+_WRONG = "office_wrong_passwords"
+
+
+class _Confirmation(forms.Form):
+    reference = forms.RegexField(r"^office:[0-9a-f-]{36}$", widget=forms.HiddenInput)
+
+
+class _Password(forms.Form):
+    password = forms.CharField(
+        label=gettext_lazy("Your password"),
+        strip=False,
+        widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "current-password"}),
+    )
+
+
+def money_page(model_admin: OperatorAdmin, request: HttpRequest, action: MoneyAction) -> HttpResponseBase:
+    """Answer a request for ``action``. The wallet's page comes after."""
+    user = request.user
+    assert isinstance(user, User)
+    if not user.has_perm(action.permission):
+        raise PermissionDenied
+    form = action.form(request.POST if request.method == "POST" else None, initial=action.initial())
+    confirmation = _Confirmation(request.POST or None, initial={"reference": new_reference()})
+    if request.method != "POST" or not form.is_valid() or not confirmation.is_valid():
+        if request.method == "POST" and not confirmation.is_valid():
+            confirmation = _Confirmation(initial={"reference": new_reference()})
+        return _page(model_admin, request, action, form=form, confirmation=confirmation)
+    given, reference = form.cleaned_data, confirmation.cleaned_data["reference"]
+    needs_password = abs(action.moves(given)) > settings.OFFICE_REAUTH_USD
+    is_confirmed = "confirmed" in request.POST
+    password = _Password(request.POST if is_confirmed else None) if needs_password else None
+    if is_confirmed and (password is None or _is_their_password(request, user, password)):
+        try:
+            return _done(request, action, given, reference=reference, actor=user)
+        except Refusal as refusal:
+            form.add_error(None, refusal.message)
+            return _page(model_admin, request, action, form=form, confirmation=confirmation)
+    return _page(
+        model_admin,
+        request,
+        action,
+        form=form,
+        confirmation=confirmation,
+        password=password,
+        effect=action.effect(given),
+        is_confirming=True,
+    )
+
+
+def _done(
+    request: HttpRequest, action: MoneyAction, given: dict[str, Any], *, reference: str, actor: User
+) -> HttpResponseRedirect:
+    with transaction.atomic():
+        done, is_new = action.do(given, reference=reference, actor=actor)
+        if is_new:
+            said = f"{done}. Reason: {given['reason']} Reference: {reference}"
+            LogEntry.objects.log_actions(str(actor.pk), [action.wallet], CHANGE, change_message=said)
+    if is_new:
+        messages.success(request, f"{done}.")
+    else:
+        messages.warning(request, _("This was done already; nothing was done twice."))
+    return HttpResponseRedirect(reverse("admin:billing_wallet_change", args=[action.wallet.pk]))
+
+
+def _is_their_password(request: HttpRequest, user: User, form: _Password) -> bool:
+    """Whether they typed their own, after not too many wrong ones in this session."""
+    now = time.time()
+    wrong = [moment for moment in request.session.get(_WRONG, []) if moment > now - PAUSE_SECONDS]
+    if not user.has_usable_password():
+        form.add_error(None, _("You have no password: ask an administrator to set one for you."))
+        return False
+    if len(wrong) >= TRIES:
+        form.add_error(None, _("Too many wrong passwords: wait a quarter of an hour."))
+        return False
+    if not form.is_valid():
+        return False
+    if user.check_password(form.cleaned_data["password"]):
+        return True
+    request.session[_WRONG] = [*wrong, now]
+    form.add_error("password", _("This is not your password."))
+    return False
+
+
+def _page(
+    model_admin: OperatorAdmin, request: HttpRequest, action: MoneyAction, *, form: forms.Form, **more: Any
+) -> TemplateResponse:
+    context = {
+        **model_admin.admin_site.each_context(request),
+        "opts": Wallet._meta,
+        "title": action.title,
+        "action": action,
+        "workspace": action.wallet.workspace,
+        "wallet_url": reverse("admin:billing_wallet_change", args=[action.wallet.pk]),
+        "facts": action.facts(),
+        "form": form,
+        "adminform": AdminForm(form, [(None, {"fields": list(form.fields)})], {}),  # type: ignore[arg-type]
+        "passwordform": more.get("password") and AdminForm(more["password"], [(None, {"fields": ["password"]})], {}),
+        **more,
+    }
+    return TemplateResponse(request, "admin/billing/money_action.html", context)
