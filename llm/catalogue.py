@@ -117,15 +117,8 @@ def _follow_prices(entry: _Entry, known: LLM, *, now: datetime) -> list[str]:
                     f"{entry.where}: prices[{index}].effective_from: a price from {begins.isoformat()} on is stored "
                     f"already with other rates, and prices are written once; let the new one begin later"
                 )
-        following = known.prices.filter(effective_from__gt=begins).order_by("effective_from").first()
-        LLMPrice.supersede(
-            llm=known,
-            effective_from=begins,
-            # Open if it is the last: the next one in the file closes it.
-            effective_to=following.effective_from if following else None,
-            source=price.source,
-            **_figures(price),
-        )
+        # Open if it is the last: the next one in the file closes it.
+        LLMPrice.supersede_until_next(llm=known, effective_from=begins, source=price.source, **_figures(price))
         lines.append(f"superseded the price of {known} from {begins.isoformat(timespec='seconds')}")
     return lines
 

@@ -253,6 +253,7 @@ class LLMPrice(BaseModel):
         db_table = "llm_prices"
         verbose_name = "LLM price"
         ordering = ["llm", "effective_from"]
+        permissions = [("approve_price", "Can approve and reject proposed prices")]
         constraints = [
             models.UniqueConstraint(fields=["llm", "effective_from"], name="llm_prices_llm_effective_from"),
             models.UniqueConstraint(fields=["llm"], condition=Q(effective_to=None), name="llm_prices_one_open"),
@@ -326,6 +327,17 @@ class LLMPrice(BaseModel):
         raise PriceConflict(f"{self}: a price is never deleted; supersede it instead.")
 
     @classmethod
+    def supersede_until_next(cls, *, llm: LLM, effective_from: datetime, **fields: Any) -> LLMPrice:
+        """``supersede``, up to the price that is planned for later, where there is one."""
+        with transaction.atomic():
+            LLM.objects.select_for_update(no_key=True).get(pk=llm.pk)
+            following = (
+                cls.objects.filter(llm=llm, effective_from__gt=effective_from).order_by("effective_from").first()
+            )
+            end = following.effective_from if following else None
+            return cls.supersede(llm=llm, effective_from=effective_from, effective_to=end, **fields)
+
+    @classmethod
     def supersede(
         cls, *, llm: LLM, effective_from: datetime, effective_to: datetime | None = None, **fields: Any
     ) -> LLMPrice:
@@ -353,3 +365,17 @@ class LLMPrice(BaseModel):
             price.full_clean()
             price.save(force_insert=True)
             return price
+
+
+# A table of this app, in a file of its own.
+from llm.models_proposals import PriceProposal  # noqa: E402
+
+__all__ = [
+    "LLM",
+    "RATE_FIELDS",
+    "LLMPrice",
+    "PriceConflict",
+    "PriceProposal",
+    "ProviderConnection",
+    "ProviderName",
+]

@@ -281,6 +281,10 @@ LLM_MAX_RETRY_WAIT = env_int("LLM_MAX_RETRY_WAIT", 20)
 # After so many failures in a row a provider is skipped for a while where another model can answer, then probed again.
 CIRCUIT_FAILURES = env_int("CIRCUIT_FAILURES", 5)
 CIRCUIT_PAUSE_SECONDS = env_int("CIRCUIT_PAUSE_SECONDS", 30)
+# Differences between the catalogue and the vendors' prices are proposed every so many hours; 0 leaves it to `manage.py sync_prices`.
+PRICE_SYNC_SECONDS = env_int("PRICE_SYNC_HOURS", 0) * 3600
+# `sync_prices --apply` stores a price where no rate moves by more; all others wait for somebody's approval.
+PRICE_SYNC_MAX_CHANGE_PERCENT = env_int("PRICE_SYNC_MAX_CHANGE_PERCENT", 20)
 DEFAULT_MAX_TOKENS = env_int("DEFAULT_MAX_TOKENS", 4096)
 # When the balance affords fewer answer tokens than this, the call is refused instead of shortened.
 MIN_OUTPUT_TOKENS = env_int("MIN_OUTPUT_TOKENS", 64)

@@ -25,6 +25,7 @@ CONTROL = frozenset(
         "llm_prices",
         "llms",
         "memberships",
+        "price_proposals",
         "provider_connections",
         "user_variables",
         "users",
