@@ -57,6 +57,7 @@ GROUPS = (
         (
             rows("llm.LLM", _("Models"), "model_training"),
             rows("llm.LLMPrice", _("Prices"), "sell"),
+            rows("llm.PriceProposal", _("Proposed prices"), "price_change"),
             rows("llm.ProviderConnection", _("Private hosts"), "dns"),
         ),
     ),

@@ -15,7 +15,7 @@ from conversations import admission
 from conversations.asks import Ask
 from conversations.models import Agent, Conversation, Message, MessageFeedback, MessageImage
 from conversations.settling import settle
-from llm.models import LLM
+from llm.models import LLM, PriceProposal
 from tagging.models import Tag, TagLink, TagRule
 from tests.conversations.calling import sent
 from tests.people import Person, fund
@@ -75,6 +75,7 @@ def fill(person: Person, llm: LLM) -> Conversation:
         rule=rule,
         confidence_score=1,
     )
+    PriceProposal.objects.get_or_create(llm=llm, defaults={"rates": {"input": "1"}, "source": "a list of prices"})
     report(person)
     alert(person)
     assert Message.objects.filter(workspace=person.workspace).count() == 2

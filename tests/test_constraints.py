@@ -85,6 +85,7 @@ FORBIDDEN: dict[str, str] = {
     "alert_deliveries_sent": "UPDATE alert_deliveries SET sent_at = created_at",
     "llms_private_has_connection": "UPDATE llms SET provider = 'private'",
     "llms_output_fits_context": "UPDATE llms SET max_output_tokens = context_window + 1",
+    "price_proposals_decided": "UPDATE price_proposals SET state = 'approved'",
     "llm_prices_period": "UPDATE llm_prices SET effective_to = effective_from",
     "llm_prices_not_negative": "UPDATE llm_prices SET output_usd_per_mtok = -1",
 }

@@ -20,7 +20,7 @@ from conversations.admission import Admitted
 from conversations.asks import Ask
 from conversations.models import Agent, Conversation, Message, MessageImage
 from conversations.outcomes import Outcome
-from llm.models import LLM, ProviderConnection
+from llm.models import LLM, PriceProposal, ProviderConnection
 from llm.types import Usage
 from synapscale.common.models import PeriodicJob, TenantModel
 from synapscale.common.tenancy import fleet_wide
@@ -151,6 +151,7 @@ def make_workplace(number: int) -> Person:
     ProviderConnection.objects.create(
         slug=f"host-{number}", name=f"Host {number}", base_url="https://models.example/v1"
     )
+    PriceProposal.objects.create(llm=llm, rates={"input": "1", "output": "2"}, source="a list of prices")
     full.report(owner)
     Group.objects.create(name=f"group {number}")
     PeriodicJob.objects.create(name=f"job {number}", started_at=timezone.now())

@@ -39,7 +39,7 @@ from conversations.models import (
     MessageImage,
     UsageLog,
 )
-from llm.models import LLM, LLMPrice, ProviderConnection
+from llm.models import LLM, LLMPrice, PriceProposal, ProviderConnection
 from synapscale.common.models import PeriodicJob
 from synapscale.common.tenancy import fleet_wide
 from tagging.models import Tag, TagLink, TagRule
@@ -48,7 +48,7 @@ from workspaces.models import AccessToken, Membership, RateBucket, User, UserVar
 
 READ_ONLY = [
     Alert, AlertDelivery, BillingEvent, ConversationLLM, Hold, HoldIncident, IdempotencyKey, Message, MessageImage,
-    PeriodicJob, RateBucket, Report, ReportMail, ReportRun, TokenSpend, UsageLog,
+    PeriodicJob, PriceProposal, RateBucket, Report, ReportMail, ReportRun, TokenSpend, UsageLog,
 ]  # fmt: skip
 ADDABLE = [
     Agent,
