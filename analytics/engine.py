@@ -6,7 +6,7 @@ import json
 import uuid
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from functools import lru_cache
 from typing import Any
 
@@ -75,6 +75,14 @@ def edges(values: Sequence[Any]) -> Any:
     """The parameter for ``number_among``."""
     given = [param(value) for value in values]
     return given if is_postgresql() else json.dumps(given)
+
+
+def clock(column: str, values: Sequence[time]) -> tuple[str, Any]:
+    """SQL: the time of day (UTC) of a time, and the parameter for ``number_among`` with these ascending times of day."""
+    if is_postgresql():
+        return f"({column} AT TIME ZONE 'UTC')::time", list(values)
+    # Stored as text; a time with microseconds sorts after the same one without.
+    return f"substr({column}, 12, 15)", json.dumps([value.isoformat() for value in values])
 
 
 def among(column: str, values: Sequence[Any]) -> tuple[str, list[Any]]:

@@ -19,7 +19,7 @@ from billing import holds, ledger, spending
 from billing.models import Hold, Wallet
 from conversations import attachments
 from conversations.asks import Ask
-from conversations.choices import Plan, choose, switched
+from conversations.choices import Plan, choose, is_retired, retired, switched
 from conversations.models import Conversation, IdempotencyKey, Message, MessageImage
 from conversations.offers import IN_FLIGHT_RETRY_SECONDS, Asker, Offer, make_offer
 from llm.circuits import CIRCUITS
@@ -217,9 +217,10 @@ def next_offer(
     wallet: Wallet,
     now: datetime,
     is_last_resort: bool,
+    refusals: list[Refusal] | None = None,
 ) -> Offer | None:
     """The first of the plan's fallbacks that can be called now. Providers that keep failing are passed over; as a last
-    resort the first of them is taken all the same.
+    resort the first of them is taken all the same. ``refusals`` gets what stood in the way of the others.
     """
     failing: Offer | None = None
     for name in plan.fallbacks:
@@ -228,8 +229,10 @@ def next_offer(
             offer = make_offer(
                 plan=other, asker=asker, ask=ask, conversation=conversation, question=question, wallet=wallet, now=now
             )
-        except Refusal:
-            continue  # not this one: no price, no key, not able to, too dear
+        except Refusal as refusal:  # not this one: no price, no key, not able to, too dear
+            if refusals is not None:
+                refusals.append(refusal)
+            continue
         if CIRCUITS.lets_through(offer.credentials):
             return offer
         failing = failing or offer
@@ -260,6 +263,8 @@ def _best_offer(
     asker: Asker, ask: Ask, conversation: Conversation, question: Message, wallet: Wallet, now: datetime
 ) -> Offer:
     plan = choose(ask=ask, conversation=conversation, workspace=asker.workspace, access_token=asker.access_token)
+    if is_retired(plan.llm):
+        return _offer_in_place_of(plan, asker, ask, conversation, question, wallet, now)
     first = make_offer(
         plan=plan, asker=asker, ask=ask, conversation=conversation, question=question, wallet=wallet, now=now
     )
@@ -276,6 +281,27 @@ def _best_offer(
         is_last_resort=False,
     )
     return other or first
+
+
+def _offer_in_place_of(
+    plan: Plan, asker: Asker, ask: Ask, conversation: Conversation, question: Message, wallet: Wallet, now: datetime
+) -> Offer:
+    """The fallback that answers for a retired model. Raises what keeps it from that: money, or else that there is none."""
+    refusals: list[Refusal] = []
+    offer = next_offer(
+        plan,
+        asker=asker,
+        ask=ask,
+        conversation=conversation,
+        question=question,
+        wallet=wallet,
+        now=now,
+        is_last_resort=True,
+        refusals=refusals,
+    )
+    if offer is None:
+        raise next((refusal for refusal in refusals if isinstance(refusal, InsufficientBalance)), retired(plan.llm))
+    return offer
 
 
 def _conversation(user: User, workspace: Workspace, conversation_id: uuid.UUID | None) -> Conversation:

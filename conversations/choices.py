@@ -67,7 +67,9 @@ class Plan:
 def choose(
     *, ask: Ask, conversation: Conversation, workspace: Workspace, access_token: AccessToken | None = None
 ) -> Plan:
-    """The plan for a message. Raises Unprocessable or Forbidden."""
+    """The plan for a message. Raises Unprocessable or Forbidden. Its model may be a retired one where it has fallbacks:
+    then it is for one of these.
+    """
     agent = conversation.agent or _default_agent(workspace)
     if agent is not None and not agent.is_active and not ask.is_one_shot:
         raise Unprocessable("The agent of this conversation is no longer active.", code="agent_inactive")
@@ -93,9 +95,11 @@ def choose(
         fallbacks=() if ask.key_source else tuple(dict.fromkeys(name for name in names if name != str(llm))),
         agent_id=agent.pk if agent and not ask.is_one_shot else None,
     )
+    _check_tool_choice(plan)
+    if is_retired(plan.llm) and plan.fallbacks:
+        return plan
     check_allowed(plan.llm, ask=ask, workspace=workspace, access_token=access_token)
     check_capabilities(plan, ask)
-    _check_tool_choice(plan)
     return plan
 
 
@@ -200,10 +204,24 @@ def _llm_of(provider: str, agent: Agent | None, workspace: Workspace, access_tok
     return llm
 
 
+def is_retired(llm: LLM) -> bool:
+    """Whether nobody may call it any more: it, or its host, is switched off."""
+    return not llm.is_active or (llm.connection is not None and not llm.connection.is_active)
+
+
+def retired(llm: LLM) -> Unprocessable:
+    """What who asks for a retired model is told, where no fallback answers in its place."""
+    return Unprocessable(
+        f"{llm} is retired. Name another model in “llm”, or have its agent or workspace given another one.",
+        code="model_retired",
+        details={"llm": ["This model is retired."]},
+    )
+
+
 def check_allowed(llm: LLM, *, ask: Ask, workspace: Workspace, access_token: AccessToken | None) -> None:
     """Whether ``llm`` may be called here and now, whatever for. Raises Unprocessable or Forbidden."""
-    if not llm.is_active or (llm.connection is not None and not llm.connection.is_active):
-        raise Unprocessable(f"{llm} is retired.", code="model_retired", details={"llm": ["This model is retired."]})
+    if is_retired(llm):
+        raise retired(llm)
     if ask.provider and llm.provider != ask.provider:
         raise Unprocessable(
             f"{llm} is not a model of {ask.provider}.",

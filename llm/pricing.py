@@ -79,6 +79,16 @@ class Rates:
     def dearest_input(self) -> int:
         return max(self.input, self.read, self.write_5m, self.write_1h)
 
+    def cost(self, usage: Usage) -> int:
+        """What ``usage`` costs at these rates, in pico-USD. Calls that the same rates apply to may be added up first."""
+        return (
+            usage.input * self.input
+            + usage.cached_input * self.read
+            + usage.cache_write_5m * self.write_5m
+            + usage.cache_write_1h * self.write_1h
+            + usage.total_output * self.output
+        )
+
     def named(self) -> set[str]:
         """The kinds of token with a price of their own."""
         return {field.name for field in fields(self) if getattr(self, field.name) is not None}
@@ -171,14 +181,15 @@ class PriceTable:
 def cost_of(table: PriceTable, usage: Usage, *, at: datetime) -> Decimal:
     """The exact cost of ``usage`` in USD (12 places) under ``table``, for a call admitted at ``at``."""
     rates = table.rates_for(input_tokens=usage.total_input, at=at)
-    return _usd(
-        usage.input * rates.input
-        + usage.cached_input * rates.read
-        + usage.cache_write_5m * rates.write_5m
-        + usage.cache_write_1h * rates.write_1h
-        + usage.total_output * rates.output
-        + table.request_fee
-    )
+    return _usd(rates.cost(usage) + table.request_fee)
+
+
+def cost_of_many(table: PriceTable, usage: Usage, *, input_tokens: int, at: datetime, calls: int) -> Decimal:
+    """The exact cost in USD of ``calls`` calls that used ``usage`` together and are all priced like one at ``at`` whose
+    prompt has ``input_tokens`` tokens.
+    """
+    _require_counts(calls=calls)
+    return _usd(table.rates_for(input_tokens=input_tokens, at=at).cost(usage) + calls * table.request_fee)
 
 
 def worst_case(table: PriceTable, *, input_tokens: int, max_output_tokens: int, at: datetime) -> Decimal:
