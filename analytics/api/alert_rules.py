@@ -41,9 +41,13 @@ def workspace_of(who: Caller, given: dict[str, Any]) -> Workspace | None:
 
 
 def require_ownership(who: Caller, row: Any) -> None:
-    """Raises Forbidden where the caller may see ``row``, but not change it."""
+    """Raises Forbidden where the caller may see ``row``, but not change it. Operators keep their own: what is a
+    workspace's they change as its admins, if they are.
+    """
     if row.workspace_id is None and not who.user.is_staff:
         raise Forbidden("This is the operators'.")
+    if row.workspace_id is not None and not who.membership.may_administer:
+        raise Forbidden(ReadOrKeeper.message)
 
 
 class AlertRuleFilter(StrictFilterSet):

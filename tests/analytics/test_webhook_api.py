@@ -16,7 +16,7 @@ from analytics.models import AlertDelivery, AlertRule, WebhookEndpoint
 from synapscale.common.tenancy import fleet_wide
 from tests.analytics.alerting import Listener, documented_verify, fire, listed, make_endpoint, make_rule
 from tests.api.asking import assert_invalid, error_of
-from tests.people import Cast, Person
+from tests.people import Cast, Person, join
 from tests.together import at_once
 
 pytestmark = pytest.mark.django_db
@@ -70,6 +70,27 @@ def test_who_sees_and_keeps_which_webhooks(cast: Cast, staff: Person) -> None:
     error_of(cast.alice.post("analytics/webhooks", {"url": url, "owner": "operators"}), 403, "permission_denied")
     made = staff.post("analytics/webhooks", {"url": url, "owner": "operators"})
     assert (made.status_code, made.json()["owner"]) == (201, "operators")
+
+
+def test_an_operator_changes_what_is_a_workspaces_only_as_its_admin(cast: Cast, staff: Person) -> None:
+    """A member of it sees it, and gets no secret."""
+    olga = join(cast.alice.workspace, "olga", "member")
+    endpoint, secret = make_endpoint(cast.alice.workspace, "https://hooks.example.com/")
+    path, rule = f"analytics/webhooks/{endpoint.pk}", f"analytics/alert-rules/{make_rule(cast.alice.workspace).pk}"
+    assert olga.get(path).status_code == 200
+    for response in (
+        olga.post(f"{path}/rotate"),
+        olga.post(f"{path}/test"),
+        olga.patch(path, {"url": "https://elsewhere.example.com/"}),
+        olga.delete(path),
+        olga.patch(rule, {"is_active": False}),
+        olga.delete(rule),
+    ):
+        error_of(response, 403, "permission_denied")
+    assert WebhookEndpoint.objects.get().get_secret() == secret
+    olga.membership.role = "admin"
+    olga.membership.save()
+    assert olga.delete(path).status_code == 204
 
 
 @pytest.mark.parametrize(
