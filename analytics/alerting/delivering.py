@@ -93,15 +93,20 @@ def _claim(workspace_id: uuid.UUID, pk: uuid.UUID, now: datetime) -> AlertDelive
     row = AlertDelivery.objects.filter(workspace_id=workspace_id, pk=pk)
     if not row.filter(_is_due(now)).update(leased_until=now + LEASE, attempts=F("attempts") + 1):
         return None
-    return row.select_related("endpoint", "workspace").get()
+    return row.select_related("endpoint", "workspace").first()  # none where its endpoint has just been deleted
 
 
 async def _send(delivery: AlertDelivery) -> Answer:
-    if delivery.endpoint is not None:
+    """What nobody foresaw is a failed attempt like any other: it would be tried for ever, were it not noted."""
+    try:
+        if delivery.endpoint is None:
+            return await asyncio.to_thread(_mail, delivery)
         if not delivery.endpoint.is_active:
             return Answer(error="The endpoint is switched off.")
         return await webhooks.post(delivery.endpoint, delivery.payload, message_id=message_id(delivery))
-    return await asyncio.to_thread(_mail, delivery)
+    except Exception as error:
+        logger.exception("alert delivery %s broke off", delivery.pk)
+        return Answer(error=f"It could not be made: {type(error).__name__}.")
 
 
 def message_id(delivery: AlertDelivery) -> str:

@@ -159,6 +159,18 @@ def test_a_lease_that_ran_out_is_taken_over_and_its_late_holder_changes_nothing(
     assert [(row.state, row.attempts, row.last_error) for row in deliveries()] == [("sent", 2, "")]
 
 
+def test_what_can_not_be_made_is_given_up_after_a_day_too(cast: Cast) -> None:
+    """A document of another version, say."""
+    fire(cast.alice.workspace)
+    fire(cast.alice.workspace)
+    broken = deliveries()[0]
+    rows = AlertDelivery.objects.filter(workspace=broken.workspace_id, pk=broken.pk)
+    rows.update(payload={"type": "alert.unheard-of"})
+    assert str(deliver()) == "1 sent, 1 to be tried again, 0 given up"
+    assert rows.get().last_error == "It could not be made: KeyError."
+    assert str(deliver(broken.give_up_at + timedelta(seconds=1))) == "0 sent, 0 to be tried again, 1 given up"
+
+
 def test_an_endpoint_that_is_switched_off_gets_nothing(hooked: Any, listener: Listener) -> None:
     _, endpoint, _ = hooked
     WebhookEndpoint.objects.filter(pk=endpoint.pk).update(is_active=False)
