@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.core.mail import EmailMessage, get_connection
-from django.db.models import F, Q
+from django.db.models import F, Q, Window
+from django.db.models.functions import RowNumber
 from django.utils import timezone
 
 from analytics.alerting import payloads, webhooks
@@ -30,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 BATCH = 500
 AT_ONCE = 10
+RUN_SECONDS = 30.0
+"""After so long no more attempts are begun: the next run looks anew at whose turn it is."""
 LEASE = timedelta(minutes=2)
 """Longer than any attempt takes."""
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=10), timedelta(hours=1)
@@ -55,11 +59,15 @@ def pause_after(attempts: int) -> timedelta:
 
 
 async def deliver_due(*, now: datetime | None = None) -> Report:
-    """Send all that is due, a few at once: one slow receiver keeps nobody else waiting. ``now`` is for tests."""
+    """Send what is due, a few at once, and to each address one before to any a second: who is slow, or has much to be
+    told, keeps nobody else waiting. ``now`` is for tests.
+    """
     report, turns = Report(), asyncio.Semaphore(AT_ONCE)
 
     async def deliver(workspace_id: uuid.UUID, pk: uuid.UUID) -> None:
         async with turns:
+            if time.monotonic() - begun > RUN_SECONDS:
+                return  # the next run's
             delivery = await in_db(_claim, workspace_id, pk, now or timezone.now())
             if delivery is None:
                 return  # another process was faster
@@ -70,6 +78,7 @@ async def deliver_due(*, now: datetime | None = None) -> Report:
         report.given_up += state == AlertDelivery.State.FAILED
 
     due = await in_db(_due, now or timezone.now())
+    begun = time.monotonic()
     outcomes = await asyncio.gather(*(deliver(*one) for one in due), return_exceptions=True)
     for outcome in outcomes:  # all have been waited for: what one met is no other's trouble
         if isinstance(outcome, BaseException):
@@ -84,7 +93,10 @@ def _is_due(now: datetime) -> Q:
 
 def _due(now: datetime) -> list[tuple[uuid.UUID, uuid.UUID]]:
     with fleet_wide():
-        rows = AlertDelivery.objects.filter(_is_due(now)).order_by("next_attempt_at", "pk")
+        turn = Window(
+            RowNumber(), partition_by=["workspace", "endpoint", "recipient"], order_by=["next_attempt_at", "pk"]
+        )
+        rows = AlertDelivery.objects.filter(_is_due(now)).annotate(turn=turn).order_by("turn", "next_attempt_at", "pk")
         return list(rows.values_list("workspace_id", "pk")[:BATCH])
 
 

@@ -195,6 +195,28 @@ def test_one_slow_receiver_keeps_nobody_else_waiting(
     assert {row.last_error for row in deliveries() if row.channel == "webhook"} == {"No answer came within 1 seconds."}
 
 
+def test_a_workspace_with_many_slow_receivers_keeps_no_other_waiting(
+    cast: Cast, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever lies in the outbox before."""
+    import socket
+
+    monkeypatch.setattr(webhooks, "TIMEOUT_SECONDS", 1.5)
+    monkeypatch.setattr(delivering, "RUN_SECONDS", 2.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for _ in range(6):
+            make_endpoint(cast.charlie.workspace, f"http://127.0.0.1:{silent.getsockname()[1]}/")
+        for _ in range(20):
+            fire(cast.charlie.workspace)
+        make_endpoint(cast.alice.workspace, listener.url)
+        fire(cast.alice.workspace)
+        report = deliver()
+    assert len(listener.received) == 1
+    assert "alice@example.org" in [one.to[0] for one in mail.outbox]
+    assert report.postponed <= 20
+    assert len([row for row in deliveries() if row.attempts == 0]) > 60  # the next run's
+
+
 # --- Mail -------------------------------------------------------------------------------------------------------------
 
 
