@@ -149,13 +149,15 @@ def _fire(rule: AlertRule, one: Observation, now: datetime) -> Alert | None:
 
 @transaction.atomic
 def _resolve(alert: Alert, rule: AlertRule, now: datetime) -> bool:
-    """Whether it was this process that resolved it. A silenced rule, or one that was switched off, tells nobody."""
+    """Whether it was this process that resolved it. Of a rule that is silenced or switched off no person is told, but the
+    programs are: they have heard that it began, and would hold it for open for ever.
+    """
     rows = Alert.objects.filter(workspace_id=alert.workspace_id, pk=alert.pk, state__in=Alert.OPEN)
     if not rows.filter(last_seen_at__lt=now).update(state=Alert.State.RESOLVED, resolved_at=now):
         return False
     alert.refresh_from_db()
-    if rule.is_active and not _is_silenced(rule, now):
-        outbox.write(AlertEvent.RESOLVED, alert, rule, now=now)
+    is_quiet = not rule.is_active or _is_silenced(rule, now)
+    outbox.write(AlertEvent.RESOLVED, alert, rule, now=now, is_mailed=not is_quiet)
     return True
 
 

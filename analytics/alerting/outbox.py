@@ -20,8 +20,10 @@ from workspaces.models import Membership, User
 GIVE_UP_AFTER = timedelta(hours=24)
 
 
-def write(event: AlertEvent, alert: Alert, rule: AlertRule, *, now: datetime) -> int:
-    """One row for everybody who is to be told of this change; how many. Within the caller's transaction."""
+def write(event: AlertEvent, alert: Alert, rule: AlertRule, *, now: datetime, is_mailed: bool = True) -> int:
+    """One row for everybody who is to be told of this change, without mails for webhooks alone; how many. Within the
+    caller's transaction.
+    """
     payload = payloads.document(event, alert, rule, at=now)
     common = {
         "workspace_id": alert.workspace_id,
@@ -38,7 +40,7 @@ def write(event: AlertEvent, alert: Alert, rule: AlertRule, *, now: datetime) ->
         ),
         *(
             AlertDelivery(channel=AlertDelivery.Channel.EMAIL, recipient=address, **common)
-            for address in _addresses(alert, rule)
+            for address in (_addresses(alert, rule) if is_mailed else [])
         ),
     ]
     AlertDelivery.objects.bulk_create(rows)

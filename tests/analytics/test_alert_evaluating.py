@@ -116,13 +116,18 @@ def test_acknowledging(cast: Cast, now: datetime) -> None:
 @pytest.mark.parametrize(
     "quiet", [{"is_active": False}, {"silenced_until": datetime.max.replace(tzinfo=timezone.get_default_timezone())}]
 )
-def test_a_rule_that_is_silenced_or_switched_off_says_nothing(cast: Cast, now: datetime, quiet: dict[str, Any]) -> None:
+def test_a_rule_that_is_silenced_or_switched_off_tells_no_person(
+    cast: Cast, now: datetime, quiet: dict[str, Any]
+) -> None:
+    """But programs hear the end of what they have heard the beginning of."""
     rule = make_rule(cast.alice.workspace)
+    make_endpoint(cast.alice.workspace, "https://hooks.example.com/")
     evaluate_due(now=now)
     AlertRule.objects.filter(pk=rule.pk).update(**quiet)
     evaluate_due(now=now + timedelta(hours=2))
     assert states() == ["resolved"]
-    assert [row.event for row in deliveries()] == ["firing"]
+    told = sorted((row.channel, row.event) for row in deliveries())
+    assert told == [("email", "firing"), ("webhook", "firing"), ("webhook", "resolved")]
     other = make_rule(cast.alice.workspace, name="Other", **quiet)
     evaluate_due(now=now)
     assert other.pk not in {alert.rule_id for alert in alerts()}
