@@ -12,9 +12,11 @@ iana-ipv6-special-registry), written out, because ``ipaddress.is_global`` differ
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 import socket
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 PUBLIC, PRIVATE = "public", "private"
@@ -35,6 +37,10 @@ RULES = {
 }
 PLAIN_RULE = "Plain http:// is for addresses of a private network alone."
 MAX_URL_CHARACTERS = 300
+_lookups = ThreadPoolExecutor(max_workers=16, thread_name_prefix="lookup")
+"""Of their own: customers name these hosts, and a name server that never answers would hold the few threads of the event
+loop, on which the vendors' names are looked up.
+"""
 
 
 def _networks(*texts: str) -> tuple[Network, ...]:
@@ -118,7 +124,8 @@ async def resolve(host: str, port: int, *, guard: str, is_plain: bool = False) -
     """
     loop = asyncio.get_running_loop()
     try:
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+        look_up = functools.partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+        found = await loop.run_in_executor(_lookups, look_up)
     except UnicodeError:  # a label of more than 63 characters
         raise OSError("no such name") from None
     addresses = [ip_address(entry[4][0]) for entry in found]

@@ -12,6 +12,7 @@ import asyncio
 import logging
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -38,6 +39,8 @@ LEASE = timedelta(minutes=2)
 """Longer than any attempt takes."""
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=10), timedelta(hours=1)
 NOTED_EVERY = timedelta(minutes=1)
+_mailing = ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="mailing")
+"""Of their own: a mail server that hangs would hold the threads on which calls look up their vendors."""
 
 
 @dataclass(slots=True)
@@ -112,7 +115,7 @@ async def _send(delivery: AlertDelivery) -> Answer:
     """What nobody foresaw is a failed attempt like any other: it would be tried for ever, were it not noted."""
     try:
         if delivery.endpoint is None:
-            return await asyncio.to_thread(_mail, delivery)
+            return await asyncio.get_running_loop().run_in_executor(_mailing, _mail, delivery)
         if not delivery.endpoint.is_active:
             return Answer(error="The endpoint is switched off.")
         return await webhooks.post(delivery.endpoint, delivery.payload, message_id=message_id(delivery))

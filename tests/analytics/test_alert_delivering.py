@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import smtplib
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -181,8 +184,6 @@ def test_an_endpoint_that_is_switched_off_gets_nothing(hooked: Any, listener: Li
 def test_one_slow_receiver_keeps_nobody_else_waiting(
     cast: Cast, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import socket
-
     monkeypatch.setattr(webhooks, "TIMEOUT_SECONDS", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         make_endpoint(cast.alice.workspace, f"http://127.0.0.1:{silent.getsockname()[1]}/")
@@ -199,8 +200,6 @@ def test_a_workspace_with_many_slow_receivers_keeps_no_other_waiting(
     cast: Cast, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever lies in the outbox before."""
-    import socket
-
     monkeypatch.setattr(webhooks, "TIMEOUT_SECONDS", 1.5)
     monkeypatch.setattr(delivering, "RUN_SECONDS", 2.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -215,6 +214,34 @@ def test_a_workspace_with_many_slow_receivers_keeps_no_other_waiting(
     assert "alice@example.org" in [one.to[0] for one in mail.outbox]
     assert report.postponed <= 20
     assert len([row for row in deliveries() if row.attempts == 0]) > 60  # the next run's
+
+
+def test_name_servers_that_never_answer_keep_no_call_waiting(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call looks up its vendor on the threads of the event loop, and of these there are few."""
+    has_tried, truly = threading.Event(), socket.getaddrinfo
+
+    def hanging(host: Any, *args: Any, **options: Any) -> Any:
+        if host == "hooks.example.com":
+            has_tried.wait(20)
+            raise socket.gaierror
+        return truly(host, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hanging)
+    for _ in range(15):
+        make_endpoint(cast.alice.workspace, "https://hooks.example.com/", allows_private_addresses=False)
+    fire(cast.alice.workspace)
+
+    async def look_up() -> None:
+        sending = asyncio.create_task(delivering.deliver_due())
+        await asyncio.sleep(0.5)
+        try:
+            async with asyncio.timeout(3):
+                await asyncio.get_running_loop().getaddrinfo("127.0.0.1", 80)
+        finally:
+            has_tried.set()
+            await sending
+
+    asyncio.run(look_up())
 
 
 # --- Mail -------------------------------------------------------------------------------------------------------------

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import threading
 import traceback
 from collections.abc import Iterator
 from dataclasses import replace
@@ -153,12 +155,18 @@ def test_a_name_that_is_not_known_is_an_outage(provider: StandIn, resolver: Reso
 def test_a_slow_name_server_counts_towards_the_time_to_connect(
     provider: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def never(*args: Any, **options: Any) -> Any:
-        await asyncio.Event().wait()
+    answers = threading.Event()
+
+    def slow(*args: Any, **options: Any) -> Any:
+        answers.wait(20)
+        raise socket.gaierror
 
     call(at(provider, "127.0.0.1"))  # import the SDK first
-    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", never)
-    refused(at(provider), ProviderTimeout, timeouts=Timeouts(connect=0.2))
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    try:
+        refused(at(provider), ProviderTimeout, timeouts=Timeouts(connect=0.2))
+    finally:
+        answers.set()
 
 
 # --- TLS ------------------------------------------------------------------------------------------------------------
