@@ -127,7 +127,11 @@ def test_a_users_cost(api: Api, cast: Cast, dear: LLM, provider: StandIn, listen
     resolves(alert, in_an_hour(25))
     deliver(in_an_hour(26))
     assert listener.events == ["alert.firing"] * 2 + ["alert.resolved"] * 2
-    assert listener.received[-1].alert["state"] == "resolved"
+    assert {got.alert["state"] for got in listener.received[2:]} == {"resolved"}
+    verified = [
+        [verify(one, got.headers, got.body) for one in (secret, operators_secret)] for got in listener.received[2:]
+    ]
+    assert sorted(verified) == [[False, True], [True, False]]
 
 
 def test_error_rate(api: Api, cast: Cast, llm: LLM, provider: StandIn, operators: Operators) -> None:

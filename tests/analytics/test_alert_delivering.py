@@ -314,8 +314,12 @@ def test_a_url_that_leads_where_it_must_not_is_never_called(cast: Cast, url: str
 
 
 @pytest.mark.parametrize(
-    "address", ["127.0.0.1", "10.1.2.3", "169.254.169.254", "::1", "fd00:ec2::254", "100.64.0.1", "0.0.0.0"]
-)
+    "address",
+    [
+        "127.0.0.1", "10.1.2.3", "169.254.169.254", "::1", "fd00:ec2::254", "100.64.0.1", "0.0.0.0", "::",
+        "::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::7f00:1", "2002:7f00:1::",
+    ],
+)  # fmt: skip
 def test_a_name_that_leads_where_it_must_not_is_never_called(
     cast: Cast, listener: Listener, resolver: Resolver, address: str
 ) -> None:
