@@ -14,7 +14,7 @@ from django.utils import timezone
 from llm import price_source, price_sync
 from llm.models import LLM, LLMPrice, PriceConflict, PriceProposal
 from llm.models_proposals import State
-from llm.price_changes import largest
+from llm.price_changes import changes, largest
 from llm.price_source import Listing, Source
 from llm.price_sync import Difference
 from workspaces.models import User
@@ -89,6 +89,7 @@ def _synchronise(
             by=None,
             reason=f"No rate moves by more than {applies_within} %.",
             effective_from=difference.begins or effective_from,
+            within=applies_within,
         )
     except (PriceConflict, AlreadyDecided) as fault:
         report.failed.append(f"{difference.llm}: {fault}")
@@ -156,22 +157,30 @@ def _close_answered(agreeing: Iterable[LLM]) -> None:
 
 
 def approve(
-    proposal: PriceProposal, *, by: User | None, reason: str = "", effective_from: datetime | None = None
+    proposal: PriceProposal,
+    *,
+    by: User | None,
+    reason: str = "",
+    effective_from: datetime | None = None,
+    within: int | None = None,
 ) -> LLMPrice:
-    """Store the proposed price from ``effective_from`` on: the moment that the proposal names, or else now.
+    """Store the proposed price from ``effective_from`` on: the moment that the proposal names, or else now. Where that
+    moment has passed it is now as well: what was charged meanwhile was charged at the price that held.
 
     A price that is planned for later stays, and this one ends there. Raises AlreadyDecided, and PriceConflict where a
-    price begins at that very moment.
+    price begins at that very moment, or a rate moves by more than ``within`` percent from the price there is by then.
     """
     with transaction.atomic():
         _lock(proposal.llm)
         proposal.refresh_from_db()
         if not proposal.is_open:
             raise AlreadyDecided(f"The proposal is {proposal.get_state_display().lower()} already.")
-        begins = effective_from or proposal.effective_from or timezone.now()
-        price = LLMPrice.supersede_until_next(
-            llm=proposal.llm, effective_from=begins, **proposal.fields(current_price(proposal.llm, begins))
-        )
+        now = timezone.now()
+        begins = max(effective_from or proposal.effective_from or now, now)
+        current = current_price(proposal.llm, begins)
+        if within is not None and not _is_within(within, current, proposal):
+            raise PriceConflict(f"a rate moves by more than {within} % from the price that there is by now")
+        price = LLMPrice.supersede_until_next(llm=proposal.llm, effective_from=begins, **proposal.fields(current))
         proposal.price = price
         _close(proposal, State.APPROVED, by=by, reason=reason)
     return price
@@ -223,6 +232,11 @@ def add(listing: Listing, *, provider: str, source: Source) -> LLM:
                 **fields,
             )
     return llm
+
+
+def _is_within(percent: int, current: LLMPrice | None, proposal: PriceProposal) -> bool:
+    found = changes(current.table if current else None, proposal.table(current))
+    return all(change.is_within(percent) for change in found)
 
 
 def _lock(llm: LLM) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from llm import price_proposals, price_sync
@@ -16,6 +16,7 @@ from llm.models import LLM, LLMPrice, PriceConflict, PriceProposal
 from llm.price_source import Source, installed
 from tests.catalogue import SINCE, make_llm
 from tests.llm.listing import NEXT_YEAR, listed, listing, source, source_of
+from tests.together import at_once
 from workspaces.models import User
 
 pytestmark = pytest.mark.django_db
@@ -219,6 +220,55 @@ def test_somebody_approves(llm: LLM, root: User) -> None:
     with pytest.raises(price_proposals.AlreadyDecided):
         price_proposals.reject(proposal, by=root, reason="no")
     assert llm.prices.count() == 2
+
+
+def test_a_date_that_has_passed_is_now(llm: LLM, root: User) -> None:
+    """Calls of the days between were charged at the price that held then; none of them may be priced again."""
+    sync(source_of(llm, listed("9")))
+    proposal = llm.price_proposals.get()
+    llm.price_proposals.update(effective_from=timezone.now() - timedelta(days=4))
+    before = timezone.now()
+    price = price_proposals.approve(proposal, by=root)
+    assert before <= price.effective_from <= timezone.now()
+
+
+def test_the_limit_is_of_the_price_that_there_is_when_it_is_stored(llm: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator sets a price of their own after the comparison, and before what it found is stored."""
+    now = timezone.now()
+    LLMPrice.supersede(llm=llm, effective_from=now, input_usd_per_mtok="1", output_usd_per_mtok="2")
+    draft = price_proposals._proposal_of
+
+    def set_meanwhile(*args: Any) -> Any:
+        found = draft(*args)
+        LLMPrice.supersede(llm=llm, effective_from=timezone.now(), input_usd_per_mtok="100", output_usd_per_mtok="2")
+        return found
+
+    monkeypatch.setattr(price_proposals, "_proposal_of", set_meanwhile)
+    report = sync(source_of(llm, listed("1.1")), 20)
+    assert (report.applied, len(report.waiting), len(report.failed)) == ([], 1, 1)
+    assert llm.price_at(timezone.now()).input_usd_per_mtok == 100
+    assert states(llm) == ["open"]
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer at a time")
+@pytest.mark.django_db(transaction=True)
+def test_of_those_who_decide_at_once_one_does(llm: LLM, root: User) -> None:
+    sync(source_of(llm, listed("9")))
+    key = llm.price_proposals.get().pk
+
+    def decide(number: int) -> str:
+        proposal = PriceProposal.objects.select_related("llm").get(pk=key)
+        try:
+            if number % 2:
+                price_proposals.approve(proposal, by=root)
+            else:
+                price_proposals.reject(proposal, by=root, reason="no")
+        except price_proposals.AlreadyDecided:
+            return "late"
+        return "decided"
+
+    assert sorted(at_once(4, decide)) == ["decided", "late", "late", "late"]
+    assert llm.prices.count() == (2 if states(llm) == ["approved"] else 1)
 
 
 def test_what_was_rejected_does_not_come_back_until_it_says_something_else(llm: LLM, root: User) -> None:
