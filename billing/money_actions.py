@@ -5,6 +5,7 @@ Each is done once for a reference that is made with the form, so a form that is 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -60,7 +61,7 @@ class TopUpForm(AmountForm):
 
 
 @dataclass(frozen=True)
-class MoneyAction:
+class MoneyAction(ABC):
     """One of the things below, on ``wallet``."""
 
     wallet: Wallet
@@ -93,12 +94,12 @@ class MoneyAction:
             (_("Available"), f"{usd_text(self.wallet.available)} → {usd_text(self.wallet.available + moved)}"),
         ]
 
+    @abstractmethod
     def do(self, given: dict[str, Any], *, reference: str, actor: User) -> tuple[str, bool]:
         """Do it, in the caller's transaction: what was done in words for the history, and whether it is new.
 
         Raises a Refusal.
         """
-        raise NotImplementedError
 
 
 class TopUp(MoneyAction):

@@ -6,7 +6,7 @@ double click, a reload or a form that is sent again finds it done.
 
 from __future__ import annotations
 
-import time
+from datetime import timedelta
 from typing import Any
 
 from django import forms
@@ -19,6 +19,7 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminPasswordWidget
@@ -29,8 +30,8 @@ from synapscale.common.admin import OperatorAdmin
 from synapscale.common.errors import Refusal
 from workspaces.models import User
 
-TRIES, PAUSE_SECONDS = 5, 15 * 60
-_WRONG = "office_wrong_passwords"
+TRIES, PAUSE = 5, timedelta(minutes=15)
+_WRONG = "Wrong password for moving money."
 
 
 class _Confirmation(forms.Form):
@@ -61,7 +62,7 @@ def money_page(model_admin: OperatorAdmin, request: HttpRequest, action: MoneyAc
     needs_password = abs(action.moves(given)) > settings.OFFICE_REAUTH_USD
     is_confirmed = "confirmed" in request.POST
     password = _Password(request.POST if is_confirmed else None) if needs_password else None
-    if is_confirmed and (password is None or _is_their_password(request, user, password)):
+    if is_confirmed and (password is None or _is_their_password(user, password)):
         try:
             return _done(request, action, given, reference=reference, actor=user)
         except Refusal as refusal:
@@ -94,21 +95,27 @@ def _done(
     return HttpResponseRedirect(reverse("admin:billing_wallet_change", args=[action.wallet.pk]))
 
 
-def _is_their_password(request: HttpRequest, user: User, form: _Password) -> bool:
-    """Whether they typed their own, after not too many wrong ones in this session."""
-    now = time.time()
-    wrong = [moment for moment in request.session.get(_WRONG, []) if moment > now - PAUSE_SECONDS]
+def _is_their_password(user: User, form: _Password) -> bool:
+    """Whether they typed their own, after not too many wrong ones. These are counted in the history of their account, one
+    guess after another: whoever sits at an open session finds no way around it, and operators see it.
+    """
     if not user.has_usable_password():
         form.add_error(None, _("You have no password: ask an administrator to set one for you."))
         return False
-    if len(wrong) >= TRIES:
-        form.add_error(None, _("Too many wrong passwords: wait a quarter of an hour."))
-        return False
     if not form.is_valid():
         return False
-    if user.check_password(form.cleaned_data["password"]):
-        return True
-    request.session[_WRONG] = [*wrong, now]
+    with transaction.atomic():
+        User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        lately = timezone.now() - PAUSE
+        wrong = LogEntry.objects.filter(
+            user=user, object_id=str(user.pk), change_message=_WRONG, action_time__gte=lately
+        )
+        if wrong.count() >= TRIES:
+            form.add_error(None, _("Too many wrong passwords: wait a quarter of an hour."))
+            return False
+        if user.check_password(form.cleaned_data["password"]):
+            return True
+        LogEntry.objects.log_actions(str(user.pk), [user], CHANGE, change_message=_WRONG)
     form.add_error("password", _("This is not your password."))
     return False
 
