@@ -119,15 +119,15 @@ def usage_report(
     """The calls from the beginning of ``first`` on and before that of ``before``, both days of ``tz``; the dearest group
     first, days in order, also those without calls.
 
-    ``tag`` narrows the groups by tag: a tag, or the beginning of some, like “customer:*”. Raises Unprocessable, saying
-    what to do.
+    ``tag`` narrows the groups by tag: a tag, or the beginning of some, like “customer:*”. Raises Unprocessable, which
+    says what to do and in its details names the option.
     """
     if first >= before:
-        raise Unprocessable("The end must be later than the beginning; the last day is not in the report.")
+        raise _refusal("to", "The end must be later than the beginning; the last day is not in the report.")
     if by == By.TAG and workspace is None:
-        raise Unprocessable("Tags are a workspace's: say of which.")
+        raise _refusal("workspace", "Tags are a workspace's: say of which.")
     if tag and by != By.TAG:
-        raise Unprocessable("Tags can be chosen only where the report is by tag.")
+        raise _refusal("tag", "Tags can be chosen only where the report is by tag.")
     is_by_day = by == By.DAY
     asked = Asked(
         who=_House(),
@@ -142,7 +142,7 @@ def usage_report(
     try:
         body = table_of(asked, names=METRIC_NAMES)
     except ValidationError as error:
-        raise Unprocessable(" ".join(str(said) for texts in error.detail.values() for said in texts)) from None  # type: ignore[union-attr]
+        raise _refusal("to", " ".join(str(said) for texts in error.detail.values() for said in texts)) from None  # type: ignore[union-attr]
     totals = _values(body["totals"])
     if is_by_day:
         rows: list[Row] = [(period["start"][:10], *_values(period)) for period in body["series"]]
@@ -163,16 +163,20 @@ def write(report: UsageReport, format_: Format) -> Iterator[bytes]:
             yield "".join(f"{line}\n" for line in _lines(report)).encode()
 
 
+def _refusal(option: str, said: str) -> Unprocessable:
+    return Unprocessable(said, details={option: [said]})
+
+
 def _tags(workspace_id: uuid.UUID, text: str) -> tuple[Tag, ...]:
     rows = Tag.objects.filter(workspace_id=workspace_id)
     if text:
         try:
             rows = vocabulary.narrowed(rows, [parse_pattern(text)])
         except NotATag as error:
-            raise Unprocessable(str(error)) from None
+            raise _refusal("tag", str(error)) from None
     found = tuple(rows.order_by("label")[: MAX_TAGS + 1])
     if len(found) > MAX_TAGS:
-        raise Unprocessable(f"That is more than {MAX_TAGS} tags: name fewer, for example “customer:*”.")
+        raise _refusal("tag", f"That is more than {MAX_TAGS} tags: name fewer, for example “customer:*”.")
     return found
 
 
@@ -218,6 +222,8 @@ def _lines(report: UsageReport) -> Iterator[str]:
     ]
     rule = "-" * len(lines[0])
     yield from (lines[0], rule, *lines[1:-1], *([rule] if report.rows else []), lines[-1])
+    if not report.totals[-len(METRIC_NAMES)]:
+        yield "Nothing was called in this time."
 
 
 def _cell(value: Any) -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from argparse import ArgumentTypeError
 from datetime import date
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rest_framework.serializers import ValidationError
@@ -19,6 +20,14 @@ def day(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise ArgumentTypeError(f"“{text}” is no day: write it like 2026-10-01") from None
+
+
+def time_zone(text: str) -> ZoneInfo:
+    """A time zone by its name."""
+    try:
+        return zone(text)
+    except ValidationError:
+        raise ArgumentTypeError(f"“{text}” is no time zone: write it like America/Sao_Paulo") from None
 
 
 class Command(BaseCommand):
@@ -39,7 +48,9 @@ class Command(BaseCommand):
         )
         parser.add_argument("--by", default=By.DAY, choices=list(By), help="default: day")
         parser.add_argument("--format", default=Format.TABLE, choices=list(Format), help="default: table")
-        parser.add_argument("--tz", default="UTC", help="Where days begin, like America/Sao_Paulo; default: UTC")
+        parser.add_argument(
+            "--tz", default="UTC", type=time_zone, help="Where days begin, like America/Sao_Paulo; default: UTC"
+        )
         parser.add_argument("--workspace", metavar="SLUG", help="The calls of one workspace; needed for --by tag.")
         parser.add_argument(
             "--tag", default="", help="With --by tag: a tag, or the beginning of some, like “customer:*”."
@@ -50,19 +61,18 @@ class Command(BaseCommand):
         if options["workspace"]:
             workspace = Workspace.objects.filter(slug=options["workspace"]).first()
             if workspace is None:
-                raise CommandError(f"There is no workspace {options['workspace']}.")
+                raise CommandError(f"--workspace: There is no workspace {options['workspace']}.")
         try:
             report = usage_report(
                 first=options["first"],
                 before=options["before"],
                 by=By(options["by"]),
-                tz=zone(options["tz"]),
+                tz=options["tz"],
                 workspace=workspace,
                 tag=options["tag"],
             )
         except Refusal as refusal:
-            raise CommandError(refusal.message) from None
-        except ValidationError as error:
-            raise CommandError(" ".join(str(said) for texts in error.detail.values() for said in texts)) from None  # type: ignore[union-attr]
+            option = next(iter(refusal.details), "")
+            raise CommandError(f"--{option}: {refusal.message}" if option else refusal.message) from None
         for piece in write(report, Format(options["format"])):
             self.stdout.write(piece.decode(), ending="")
