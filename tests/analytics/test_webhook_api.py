@@ -72,6 +72,7 @@ def test_who_sees_and_keeps_which_webhooks(cast: Cast, staff: Person) -> None:
     assert (made.status_code, made.json()["owner"]) == (201, "operators")
 
 
+@pytest.mark.django_db(transaction=True)  # trying one out looks from a thread of its own
 def test_an_operator_changes_what_is_a_workspaces_only_as_its_admin(cast: Cast, staff: Person) -> None:
     """A member of it sees it, and gets no secret."""
     olga = join(cast.alice.workspace, "olga", "member")
