@@ -95,6 +95,7 @@ def _providers(lately: _Lately) -> Found:
 
 
 def is_failing(figures: Figures) -> bool:
+    """Whether most of a provider's calls fail; of a few calls nothing is said."""
     return figures.calls >= LEAST_CALLS and figures.failed >= figures.calls * FAILING_SHARE
 
 
