@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
@@ -14,6 +13,7 @@ from django.utils import timezone
 
 from analytics.alerting import conditions, delivering, endpoints, evaluating, rules
 from analytics.models import Alert, AlertDelivery, AlertRule, WebhookEndpoint
+from synapscale.common import audit
 from synapscale.common.admin import OperatorAdmin, OperatorForm, ViewOnlyAdmin
 from synapscale.common.errors import Refusal
 from workspaces.models import User
@@ -28,8 +28,8 @@ def _operator(request: HttpRequest) -> User:
 
 def _done(request: HttpRequest, model_admin: admin.ModelAdmin, rows: list[Any], word: str) -> None:
     """Say what an action did, to the operator and in the history of the rows."""
-    if rows:
-        LogEntry.objects.log_actions(str(_operator(request).pk), rows, CHANGE, change_message=f"{word}.")
+    for row in rows:
+        audit.record(row, what=f"{word}.")
     level = messages.SUCCESS if rows else messages.WARNING
     model_admin.message_user(request, f"{word}: {len(rows)}.", level)
 

@@ -13,7 +13,6 @@ from django import forms
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.admin.helpers import AdminForm
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
@@ -26,8 +25,10 @@ from unfold.widgets import UnfoldAdminPasswordWidget
 
 from billing.models import Wallet
 from billing.money_actions import MoneyAction, new_reference
+from synapscale.common import audit, history
 from synapscale.common.admin import OperatorAdmin
 from synapscale.common.errors import Refusal
+from synapscale.common.money import usd_text
 from workspaces.models import User
 
 TRIES, PAUSE = 5, timedelta(minutes=15)
@@ -83,16 +84,29 @@ def money_page(model_admin: OperatorAdmin, request: HttpRequest, action: MoneyAc
 def _done(
     request: HttpRequest, action: MoneyAction, given: dict[str, Any], *, reference: str, actor: User
 ) -> HttpResponseRedirect:
+    wallets = Wallet.objects.filter(workspace_id=action.wallet.workspace_id, pk=action.wallet.pk)
     with transaction.atomic():
+        before = wallets.select_for_update(no_key=True).get()  # what the audit log says was before
         done, is_new = action.do(given, reference=reference, actor=actor)
         if is_new:
-            said = f"{done}. Reason: {given['reason']} Reference: {reference}"
-            LogEntry.objects.log_actions(str(actor.pk), [action.wallet], CHANGE, change_message=said)
+            audit.record(
+                before,
+                what=f"{done}.",
+                changes=_moved(before, wallets.get()),
+                reason=given["reason"],
+                reference=reference,
+            )
     if is_new:
         messages.success(request, f"{done}.")
     else:
         messages.warning(request, _("This was done already; nothing was done twice."))
     return HttpResponseRedirect(reverse("admin:billing_wallet_change", args=[action.wallet.pk]))
+
+
+def _moved(before: Wallet, now: Wallet) -> dict[str, audit.Change]:
+    changes: dict[str, audit.Change] = {"balance": (usd_text(before.balance), usd_text(now.balance))}
+    changes["status"] = (before.status, now.status)
+    return {name: (old, new) for name, (old, new) in changes.items() if old != new}
 
 
 def _is_their_password(user: User, form: _Password) -> bool:
@@ -107,15 +121,13 @@ def _is_their_password(user: User, form: _Password) -> bool:
     with transaction.atomic():
         User.objects.select_for_update(no_key=True).get(pk=user.pk)
         lately = timezone.now() - PAUSE
-        wrong = LogEntry.objects.filter(
-            user=user, object_id=str(user.pk), change_message=_WRONG, action_time__gte=lately
-        )
+        wrong = history.of_row(user).filter(additional_data__what=_WRONG, timestamp__gte=lately)
         if wrong.count() >= TRIES:
             form.add_error(None, _("Too many wrong passwords: wait a quarter of an hour."))
             return False
         if user.check_password(form.cleaned_data["password"]):
             return True
-        LogEntry.objects.log_actions(str(user.pk), [user], CHANGE, change_message=_WRONG)
+        audit.record(user, what=_WRONG)
     form.add_error("password", _("This is not your password."))
     return False
 

@@ -9,7 +9,6 @@ import json
 from typing import Any, cast
 
 from django.contrib import admin, messages
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
@@ -25,6 +24,7 @@ from conversations.models import (
     UsageLog,
 )
 from conversations.models.feedback import NEGATIVE
+from synapscale.common import audit
 from synapscale.common.admin import TenantAdmin, ViewOnlyAdmin
 from workspaces.models import User
 
@@ -167,19 +167,20 @@ class MessageFeedbackAdmin(TenantAdmin):
 
     @admin.action(description="Mark as reviewed", permissions=["change"])
     def mark_as_reviewed(self, request: HttpRequest, rows: QuerySet[MessageFeedback]) -> None:
-        waiting = self._logged(request, rows.filter(review_status="open"), "Reviewed.")
+        waiting = self._logged(rows.filter(review_status="open"), "Reviewed.", ("open", "done"))
         count = feedback.close_reviews(waiting, by=cast(User, request.user))
         messages.success(request, f"Reviewed: {count}.")
 
     @admin.action(description="Open the review again", permissions=["change"])
     def open_again(self, request: HttpRequest, rows: QuerySet[MessageFeedback]) -> None:
-        done = self._logged(request, rows.filter(NEGATIVE, review_status="done"), "Review opened again.")
+        done = self._logged(rows.filter(NEGATIVE, review_status="done"), "Review opened again.", ("done", "open"))
         messages.success(request, f"Opened again: {feedback.reopen_reviews(done)}.")
 
-    def _logged(self, request: HttpRequest, rows: QuerySet[MessageFeedback], what: str) -> QuerySet[MessageFeedback]:
+    def _logged(self, rows: QuerySet[MessageFeedback], what: str, status: tuple[str, str]) -> QuerySet[MessageFeedback]:
         """Those of ``rows`` that there are now, noted in their histories."""
         found = MessageFeedback.objects.filter(pk__in=list(rows.order_by().values_list("pk", flat=True)))
-        LogEntry.objects.log_actions(str(request.user.pk), found, CHANGE, change_message=what)
+        for row in found:
+            audit.record(row, what=what, changes={"review_status": status})
         return found
 
 

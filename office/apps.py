@@ -7,8 +7,10 @@ class OfficeConfig(AppConfig):
 
     def ready(self) -> None:
         from llm import price_proposals
+        from office import audited
         from synapscale.common import periodic
 
+        audited.track_all()
         # Here, after the jobs of all others: nobody waits for it.
         periodic.register(
             name="price_sync",

@@ -117,7 +117,8 @@ GROUPS = (
     Group(
         _("System"),
         (
-            rows("auth.Group", _("Groups of permissions"), "admin_panel_settings"),
+            rows("auditlog.LogEntry", _("Audit log"), "history"),
+            rows("auth.Group", _("Roles"), "admin_panel_settings"),
             rows("workspaces.RateBucket", _("Rate limits"), "timer"),
             rows("common.PeriodicJob", _("Periodic jobs"), "schedule"),
         ),

@@ -98,6 +98,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "auditlog",
     "rest_framework",
     "django_filters",
     "drf_spectacular",
@@ -122,6 +123,7 @@ MIDDLEWARE = [
     "synapscale.common.middleware.LocaleMiddleware",
     "synapscale.common.middleware.CsrfViewMiddleware",
     "synapscale.common.middleware.AuthenticationMiddleware",
+    "synapscale.common.middleware.AuditMiddleware",
     "synapscale.common.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]

@@ -6,13 +6,13 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from synapscale.common import audit
 from synapscale.common.admin import OperatorForm, TenantAdmin, ViewOnlyAdmin
 from synapscale.common.errors import NotFound, Refusal
 from tagging import rules, vocabulary
@@ -189,6 +189,6 @@ class TagLinkAdmin(ViewOnlyAdmin):
                 decided.append(rules.decide(link, accepts=accepts, user=user, now=timezone.now()))
             except NotFound:
                 continue  # the rule has withdrawn it meanwhile
-        if decided:
-            LogEntry.objects.log_actions(str(user.pk), decided, CHANGE, change_message=f"{word}.")
+        for link in decided:
+            audit.record(link, what=f"{word}.", changes={"state": (TagLink.State.SUGGESTED, link.state)})
         self.message_user(request, f"{word}: {len(decided)}.", messages.SUCCESS if decided else messages.WARNING)

@@ -60,7 +60,7 @@ def _watch(sender: Any, connection: Any, **kwargs: Any) -> None:
 
 connection_created.connect(_watch, dispatch_uid="tests.tenancy_guard", weak=False)
 
-_KEPT = {"django_migrations", "django_content_type", "auth_permission"}
+_KEPT = {"django_migrations", "django_content_type", "auth_permission", "auth_group", "auth_group_permissions"}
 
 
 def empty_all_tables() -> None:

@@ -63,6 +63,7 @@ def _commit(change: Callable[[], object]) -> None:
 # --- Append-only tables -----------------------------------------------------------------------------------------------
 
 APPEND_ONLY = ["billing_events", "usage_logs", "hold_incidents"]
+AUDIT = "auditlog_logentry"
 
 
 @pytest.mark.parametrize("table", APPEND_ONLY)
@@ -81,6 +82,12 @@ def test_a_row_that_is_for_good_is_not_deleted(books: Cast, table: str) -> None:
 @pytest.mark.parametrize("table", APPEND_ONLY)
 def test_a_table_that_is_for_good_is_not_truncated(books: Cast, table: str) -> None:
     assert f"append-only: TRUNCATE on {table}" in refused(f"TRUNCATE {table} CASCADE")
+
+
+def test_the_audit_log_only_grows(alice: Person) -> None:
+    """Making Alice is in it."""
+    assert f"append-only: UPDATE on {AUDIT}" in refused(f"UPDATE {AUDIT} SET action = action")
+    assert f"append-only: DELETE on {AUDIT}" in refused(f"DELETE FROM {AUDIT}")
 
 
 @pytest.mark.parametrize("table", APPEND_ONLY)
@@ -238,11 +245,11 @@ def test_the_guards_are_all_there() -> None:
             cursor.execute(
                 "SELECT tgrelid::regclass::text, tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled = 'O'"
             )
-            kinds = dict.fromkeys(APPEND_ONLY, ("append_only", "no_truncate"))
+            kinds = dict.fromkeys([*APPEND_ONLY, AUDIT], ("append_only", "no_truncate"))
             kinds |= {"llm_prices": ("write_once", "no_truncate"), "holds": ("frozen",), "wallets": ("bound",)}
         else:
             cursor.execute("SELECT tbl_name, name FROM sqlite_master WHERE type = 'trigger'")
-            kinds = dict.fromkeys(APPEND_ONLY, ("no_update", "no_delete"))
+            kinds = dict.fromkeys([*APPEND_ONLY, AUDIT], ("no_update", "no_delete"))
             kinds |= {
                 "llm_prices": ("write_once", "no_delete"),
                 "holds": ("frozen", "no_delete"),

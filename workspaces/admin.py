@@ -6,7 +6,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth import admin as auth
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
@@ -19,7 +18,9 @@ from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminPasswordWidget
 
+from synapscale.common import audit
 from synapscale.common.admin import OperatorAdmin, OperatorForm, PresentingInline, ViewOnlyAdmin
+from synapscale.common.history import Audited
 from workspaces import issuing
 from workspaces.models import (
     HAS_ONE_MEMBER,
@@ -77,7 +78,8 @@ class UserAdmin(OperatorAdmin, auth.UserAdmin):  # type: ignore[misc]  # unfold 
         return names if request.user.is_superuser else [*names, *PRIVILEGES]
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        if obj is not None and obj.is_superuser and not request.user.is_superuser:
+        # Or whoever may edit people could set the password of a colleague who may do more.
+        if obj is not None and (obj.is_staff or obj.is_superuser) and not request.user.is_superuser:
             return False
         return super().has_change_permission(request, obj)
 
@@ -86,7 +88,7 @@ admin.site.unregister(Group)
 
 
 @admin.register(Group)
-class GroupAdmin(auth.GroupAdmin, ModelAdmin):
+class GroupAdmin(Audited, auth.GroupAdmin, ModelAdmin):  # type: ignore[misc]  # unfold has no types
     """Permissions that are given together."""
 
 
@@ -264,11 +266,11 @@ class AccessTokenAdmin(OperatorAdmin):
     @admin.action(description="Revoke selected tokens", permissions=["revoke"])
     def revoke(self, request: HttpRequest, tokens: QuerySet[AccessToken]) -> None:
         valid = tokens.filter(revoked_at=None)
-        keys = list(valid.values_list("pk", flat=True))
-        revoked = AccessToken.objects.filter(pk__in=keys)
-        LogEntry.objects.log_actions(str(request.user.pk), revoked, CHANGE, change_message="Revoked.")
-        revoked.update(revoked_at=timezone.now())
-        messages.success(request, f"Revoked: {len(keys)}.")
+        now, revoked = timezone.now(), list(valid)
+        AccessToken.objects.filter(pk__in=[token.pk for token in revoked]).update(revoked_at=now)
+        for token in revoked:
+            audit.record(token, what="Revoked.", changes={"revoked_at": (None, now)})
+        messages.success(request, f"Revoked: {len(revoked)}.")
 
 
 class UserVariableForm(OperatorForm):

@@ -10,7 +10,7 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from synapscale.common import logs
+from synapscale.common import audit, logs
 from synapscale.common.errors import RateLimited, Refusal
 from workspaces import tokens, wrong_tokens
 from workspaces.models import AccessToken, Membership, User, Workspace
@@ -85,6 +85,7 @@ class AccessTokenAuthentication(BaseAuthentication):
                 raise RateLimited("Too many wrong access tokens from this address.", retry_after=seconds)
             raise AuthenticationFailed(_REFUSED)
         logs.note_workspace(who.workspace.pk)
+        audit.begin(audit.Acting(user=who.user, address=request.META.get("REMOTE_ADDR")))
         return who.user, who
 
     def authenticate_header(self, request: Request) -> str:

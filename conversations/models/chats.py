@@ -208,6 +208,7 @@ class Message(TenantModel):
 
     class Meta:
         db_table = "messages"
+        permissions = [("read_content", "Can read what customers wrote")]
         constraints = [
             *TenantModel.Meta.constraints,
             models.UniqueConstraint(fields=["workspace", "hold"], name="messages_one_per_hold"),

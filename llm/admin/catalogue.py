@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -15,6 +14,7 @@ from django.utils import timezone
 from llm import discovery
 from llm.admin.discovery import llama_models_url, may_import, models_page
 from llm.models import LLM, LLMPrice, PriceConflict, ProviderName
+from synapscale.common import audit
 from synapscale.common.admin import OperatorAdmin, OperatorForm, ViewOnlyInline
 
 RATES = (
@@ -119,7 +119,8 @@ class LLMAdmin(OperatorAdmin):
     def _switch(self, request: HttpRequest, llms: QuerySet[LLM], *, to: bool) -> None:
         chosen = LLM.objects.filter(pk__in=list(llms.values_list("pk", flat=True)))
         word = "Activated" if to else "Retired"
-        LogEntry.objects.log_actions(str(request.user.pk), chosen, CHANGE, change_message=f"{word}.")
+        for llm in chosen:
+            audit.record(llm, what=f"{word}.", changes={"is_active": (not to, to)})
         messages.success(request, f"{word}: {chosen.update(is_active=to)}.")
 
 

@@ -90,7 +90,6 @@ def models_page(
         form = ImportForm(request.POST)
         llm = form.save(source) if form.is_valid() else None
         if llm is not None:
-            model_admin.log_addition(request, llm, f"Imported from {source}.")
             messages.success(request, f"Imported: {llm}.")
             return HttpResponseRedirect(request.path)
     elif chosen := request.GET.get("model"):

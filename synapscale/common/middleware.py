@@ -20,8 +20,9 @@ from django.http import HttpRequest, HttpResponseBase
 from django.middleware import csrf, locale
 from django.utils import translation
 from django.utils.decorators import sync_and_async_middleware
+from django.utils.deprecation import MiddlewareMixin
 
-from synapscale.common import logs
+from synapscale.common import audit, logs
 from synapscale.common.api_errors import API_PREFIXES, unknown_host
 from synapscale.common.models import new_id
 
@@ -40,14 +41,18 @@ def _request_id(request: HttpRequest) -> str:
 
 @sync_and_async_middleware
 def RequestIDMiddleware(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:  # noqa: N802
-    """Names every request, in the response's ``X-Request-ID``, in errors and in log lines."""
+    """Names every request, in the response's ``X-Request-ID``, in errors and in log lines; and forgets who acted in it."""
     if iscoroutinefunction(get_response):
 
         async def amiddleware(request: HttpRequest) -> HttpResponseBase:
             request.request_id = _request_id(request)  # type: ignore[attr-defined]
             logs.request_id.set(request.request_id)  # type: ignore[attr-defined]
             logs.begin_request()
-            response = await get_response(request)
+            audit.begin(None)
+            try:
+                response = await get_response(request)
+            finally:
+                audit.begin(None)
             response["X-Request-ID"] = request.request_id  # type: ignore[attr-defined]
             return response
 
@@ -60,6 +65,7 @@ def RequestIDMiddleware(get_response: Callable[[HttpRequest], Any]) -> Callable[
         try:
             response = get_response(request)
         finally:
+            audit.begin(None)
             logs.end_request(begun)
             logs.request_id.reset(token)
         response["X-Request-ID"] = request.request_id  # type: ignore[attr-defined]
@@ -128,6 +134,13 @@ class CsrfViewMiddleware(_BrowsersOnly, csrf.CsrfViewMiddleware):
 
 class AuthenticationMiddleware(_BrowsersOnly, auth.AuthenticationMiddleware):
     pass
+
+
+class AuditMiddleware(_BrowsersOnly, MiddlewareMixin):
+    """Tells the audit log who is at work in the back office. Comes after authentication."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        audit.begin(audit.Acting(request=request))
 
 
 class MessageMiddleware(_BrowsersOnly, messages.MessageMiddleware):

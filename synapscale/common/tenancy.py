@@ -35,6 +35,7 @@ CONTROL = frozenset(
 )
 LOCAL = frozenset(
     {
+        "auditlog_logentry",
         "auth_group",
         "auth_group_permissions",
         "auth_permission",

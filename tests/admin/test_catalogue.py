@@ -10,6 +10,7 @@ import pytest
 
 from llm.models import LLM, LLMPrice
 from tests.admin.rows import Office, again, errors
+from tests.audited import changes, notes
 from tests.catalogue import SINCE, make_llm
 from workspaces.models import User
 
@@ -37,8 +38,8 @@ def test_a_new_price_supersedes_the_open_one(office: Office, llm: LLM, root: Use
     assert (after.effective_from, after.effective_to) == (MARCH, None)
     assert (after.input_usd_per_mtok, after.output_usd_per_mtok) == (Decimal("0.075"), 3)
     assert (after.tiers, after.windows, after.source) == ([], [], "The vendor's page.")
-    entry = root.logentry_set.get()
-    assert (entry.object_id, entry.is_addition()) == (str(after.pk), True)
+    assert notes(after) == ["Created."]
+    assert (notes(before), changes(before)["effective_to"]) == (["Changed."], ["None", "2026-03-01 00:00:00"])
 
 
 @pytest.mark.parametrize(
@@ -140,7 +141,7 @@ def test_a_model_is_retired_and_brought_back(office: Office, llm: LLM, root: Use
     assert not again(llm).is_active
     office.act(LLM, "activate", llm)
     assert again(llm).is_active
-    assert [entry.change_message for entry in root.logentry_set.order_by("pk")] == ["Retired.", "Activated."]
+    assert notes(kind=LLM) == ["Retired.", "Activated."]
 
 
 def test_a_model_is_added_without_a_price(office: Office, db: None) -> None:

@@ -13,6 +13,7 @@ from django.test import Client
 from llm import connections
 from llm.models import LLM, LLMPrice, ProviderConnection
 from tests.admin.rows import Office, again, errors, shown
+from tests.audited import changes, notes
 from tests.catalogue import make_llm
 from tests.hosting import HOST_KEY, make_connection
 from tests.providers.standins import StandIn, refusal
@@ -198,8 +199,7 @@ def test_a_model_is_imported_with_its_price(
     price = llm.prices.get()
     rates = (price.input_usd_per_mtok, price.cached_input_usd_per_mtok, price.output_usd_per_mtok)
     assert rates == (Decimal("0.10"), Decimal("0.01"), Decimal("0.20"))
-    entry = root.logentry_set.get()
-    assert (entry.object_id, entry.is_addition(), entry.change_message) == (str(llm.pk), True, "Imported from lab.")
+    assert (notes(llm), changes(llm)["connection"]) == (["Created."], ["None", str(lab.pk)])
     assert "private/lab/meta/llama" in office.client.get(response["location"]).text
     listed = office.list(LLM)
     assert "lab/meta/llama" in listed.text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
 from django.test import Client
 
@@ -11,16 +10,13 @@ from conversations import feedback
 from conversations.models import MessageFeedback
 from tests.admin.rows import CONTENT, Office, again, newest
 from tests.api.asking import make_answer, make_conversation
+from tests.audited import changes, entries, notes
 from tests.people import Cast, Person
 from workspaces.models import User
 
 
 def give(person: Person, **said: object) -> MessageFeedback:
     return feedback.give(message=make_answer(make_conversation(person)), user=person.user, **said)
-
-
-def notes(row: MessageFeedback) -> list[str]:
-    return [entry.get_change_message() for entry in LogEntry.objects.filter(object_id=str(row.pk)).order_by("pk")]
 
 
 @pytest.fixture
@@ -52,7 +48,7 @@ def test_reviews_are_closed_and_opened_again(
     assert "Opened again: 1." in page.text
     assert [again(row).review_status for row in bad] == ["done", "open"]
     assert [notes(row) for row in bad] == [["Reviewed."], ["Reviewed.", "Review opened again."]]
-    assert {entry.user for entry in LogEntry.objects.all()} == {root}
+    assert {entry.actor for entry in entries()} == {root}
 
 
 def test_only_the_note_is_written(office: Office, bad: list[MessageFeedback]) -> None:
@@ -65,7 +61,7 @@ def test_only_the_note_is_written(office: Office, bad: list[MessageFeedback]) ->
     stored = again(row)
     assert (stored.review_note, stored.stars, stored.review_status) == ("Model was updated.", 1, "open")
     assert stored.updated_at == row.updated_at
-    assert notes(row) == ["Changed Review note."]
+    assert (notes(row), changes(row)) == (["Changed."], {"review_note": ["", "Model was updated."]})
     assert "Model was updated." not in office.list(MessageFeedback).text
 
 

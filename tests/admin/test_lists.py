@@ -108,7 +108,7 @@ def test_search_takes_anything_and_finds_rows_by_id(office: Office, model: type[
 
     for term in ("", " ", "x", "%_\\'\"", "no such thing", "a@b.c", "00000000-0000-7000-8000-000000000000"):
         assert office.list(model, q=term).status_code == 200, term
-    if model._meta.app_label != "auth":
+    if model._meta.app_label not in {"auth", "auditlog"}:  # keys that are numbers
         assert office.found(model, q=str(row.pk)) == {row.pk}
     if issubclass(model, BaseModel):
         assert office.found(model, q=f" {row.pk.hex} ") == {row.pk}

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
 
 from tagging.links import Target
 from tagging.models import Tag, TagLink, TagRule
 from tests.admin.rows import Office, again, errors, make_workplace
+from tests.audited import entries, notes
 from tests.people import Cast
 from tests.tagging.tagged import condition, links_of, make_link, make_rule, make_tag
 from workspaces.models import User
@@ -21,10 +21,6 @@ from workspaces.models import User
 def _condition() -> Iterator[None]:
     with condition():
         yield
-
-
-def notes() -> list[str]:
-    return [entry.get_change_message() for entry in LogEntry.objects.order_by("pk")]
 
 
 def test_a_tag_is_made_and_renamed_as_people_write_it(office: Office, root: User, cast: Cast) -> None:
@@ -38,7 +34,8 @@ def test_a_tag_is_made_and_renamed_as_people_write_it(office: Office, root: User
     assert (tag.label, tag.metadata) == ("client:acme ltd", {"crm": "7"})
     assert office.save(tag, workspace=cast.charlie.workspace.pk, is_system="on", label="x").status_code == 302
     assert (again(tag).workspace_id, again(tag).is_system, again(tag).label) == (tag.workspace_id, False, tag.label)
-    assert notes()[:2] == ["Added.", "Changed name and Metadata."]
+    assert notes(tag)[:2] == ["Created.", "Changed."]
+    assert {*entries(tag)[1].changes} == {"name", "label", "metadata"}
 
 
 @pytest.mark.parametrize(
@@ -140,7 +137,7 @@ def test_suggestions_are_decided(office: Office, root: User, cast: Cast, action:
     for link in map(again, open_ones):
         assert (link.state, link.decided_by, link.decided_at is None) == (state, root, False)
     assert [(one.state, one.decided_by) for one in map(again, others)] == before
-    assert notes() == [f"{word}."] * 2
+    assert notes(kind=TagLink) == [f"{word}."] * 2
     assert f"{word}: 0." in office.act(TagLink, action, *open_ones).text
 
 

@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.utils import timezone
 
@@ -14,6 +13,7 @@ from analytics.alerting.rules import ensure_builtin
 from analytics.models import Alert, AlertDelivery, AlertRule, WebhookEndpoint
 from tests import full
 from tests.admin.rows import Office, again, errors
+from tests.audited import notes
 from tests.people import Cast
 from workspaces.models import User
 
@@ -41,7 +41,7 @@ def test_alerts_are_read_and_acknowledged(office: Office, alert: Alert) -> None:
     office.act(Alert, "acknowledge", alert)
     stored = again(alert)
     assert (stored.state, stored.acknowledged_by.email) == ("acknowledged", "root@example.org")
-    assert LogEntry.objects.get().change_message == "Acknowledged."
+    assert notes(alert) == ["Acknowledged."]
     assert "Acknowledged: 0." in office.act(Alert, "acknowledge", alert).text
 
 
