@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, time
 from decimal import ROUND_HALF_UP, Decimal
@@ -10,9 +10,10 @@ from itertools import pairwise
 from typing import Any
 
 from llm.pricing import RATE_PLACES, PriceTable, Rates
-from synapscale.common.money import usd_text
+from synapscale.common.money import RateField, usd_text
 
 _TENTH, _MOST = Decimal("0.1"), Decimal("999999.9")
+_RATE = RateField()
 _ANY_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -29,6 +30,18 @@ class Change:
     old: int | None
     """Micro-USD per million tokens, like ``Rates``; None where there is no price yet."""
     new: int
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Change:
+        """What ``as_json`` wrote."""
+        old = row["old"]
+        return cls(
+            kind=row["kind"],
+            above_tokens=row["above_tokens"],
+            hours=row["hours"],
+            old=None if old is None else _RATE.to_scaled(old),
+            new=_RATE.to_scaled(row["new"]),
+        )
 
     @property
     def percent(self) -> Decimal | None:

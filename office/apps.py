@@ -6,11 +6,15 @@ class OfficeConfig(AppConfig):
     verbose_name = "Back office"
 
     def ready(self) -> None:
-        from llm import price_proposals
+        from llm import effects, price_proposals
         from office import audited
+        from office.model_effects import reliances
+        from office.price_effects import price_effect
         from synapscale.common import periodic
 
         audited.track_all()
+        # Models stand below those who use them; what a change of theirs does to usage and chats is told from here.
+        effects.register(price_effect=price_effect, reliances=reliances)
         # Here, after the jobs of all others: nobody waits for it.
         periodic.register(
             name="price_sync",

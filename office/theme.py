@@ -75,6 +75,7 @@ UNFOLD: dict[str, Any] = {
     "STYLES": [
         lambda request: static("office/office.css"),
         lambda request: static("office/dashboard.css"),
+        lambda request: static("office/prices.css"),
     ],
     "SIDEBAR": {
         "show_search": True,
