@@ -110,6 +110,9 @@ def test_rows_are_chosen_and_acted_on(page: Page) -> None:
     page.raw.locator("select[name=action]").select_option("retire")
     page.axe().shot("action")
     page.raw.get_by_role("button", name="Run").click()
+    page.settled().axe().shot("retire-several")
+    page.raw.get_by_label("Reason").fill("Too dear")
+    page.raw.get_by_role("button", name="Retire").click()
     page.settled().axe()
 
     assert not LLM.objects.get().is_active
