@@ -25,6 +25,7 @@ from llm.price_proposals import AlreadyDecided
 from synapscale.common.admin import OperatorAdmin
 
 MAX_PROPOSALS = 50
+_TAKEN_MOMENT = gettext_lazy("Another price of this model begins at that very moment.")
 
 
 class RejectForm(forms.Form):
@@ -107,8 +108,8 @@ def decide_page(
             _decide(request, proposal, form, approves=approves)
         except AlreadyDecided:
             messages.warning(request, _taken(proposal))
-        except PriceConflict as conflict:
-            form.add_error("effective_from", str(conflict))
+        except PriceConflict:
+            form.add_error("effective_from", _TAKEN_MOMENT)
         if form.is_valid():
             return HttpResponseRedirect(url_of(proposal))
     context = {
@@ -207,9 +208,9 @@ def _decide_each(request: HttpRequest, proposals: Sequence[PriceProposal], reaso
             done += 1
         except AlreadyDecided:
             late += 1
-        except PriceConflict as conflict:
-            said = _("%(model)s was left waiting: %(reason)s") % {"model": proposal.llm, "reason": conflict}
-            messages.error(request, said)
+        except PriceConflict:
+            said = _("%(model)s was left waiting: %(reason)s")
+            messages.error(request, said % {"model": proposal.llm, "reason": _TAKEN_MOMENT})
     if done:
         if approves:
             text = ngettext("%(count)s price approved.", "%(count)s prices approved.", done)

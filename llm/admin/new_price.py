@@ -211,8 +211,9 @@ def new_price_page(model_admin: OperatorAdmin, request: HttpRequest, llm: LLM) -
     if "confirmed" in request.POST:
         try:
             price, is_new = store(form)
-        except PriceConflict as conflict:
-            form.add_error("effective_from", str(conflict))
+        except PriceConflict:
+            said = _("Another price was planned meanwhile: look at the page of the model, and give another time.")
+            form.add_error("effective_from", said)
         except ValidationError as error:
             form.add_error(None, error.messages)
         else:

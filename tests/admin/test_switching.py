@@ -15,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from conversations.models import Agent, ConversationLLM
+from llm.admin.showing import moment
 from llm.models import LLM, LLMPrice, ProviderConnection
 from tests.admin.rows import Office, again, conversation_of
 from tests.audited import entries, notes
@@ -214,7 +215,9 @@ def test_the_page_of_a_model_tells_its_prices_over_time(office: Office, llm: LLM
     LLMPrice.supersede(
         llm=llm, effective_from=now + timedelta(days=9), input_usd_per_mtok="1.25", output_usd_per_mtok=2
     )
-    page = office.open(llm)
+    with CaptureQueriesContext(connection) as queries:
+        page = office.open(llm)
+    assert len(queries) <= 12
     text = text_of(page)
 
     assert [entry.state for entry in page.context["timeline"]] == ["planned", "current", "past"]
@@ -225,3 +228,34 @@ def test_the_page_of_a_model_tells_its_prices_over_time(office: Office, llm: LLM
     assert "The first price." in text
     assert f"/admin/llm/llmprice/{first.pk}/change/" in page.text
     assert "Active" in text
+
+
+def test_a_time_without_a_price_is_told(office: Office) -> None:
+    llm = unpriced()
+    now = timezone.now()
+    ended, begun = now - timedelta(days=9), now - timedelta(days=2)
+    rates = {"input_usd_per_mtok": 1, "output_usd_per_mtok": 2}
+    LLMPrice.objects.create(llm=llm, effective_from=now - timedelta(days=30), effective_to=ended, **rates)
+    text = text_of(office.open(llm))
+    assert "No valid price: refused" in text
+    assert "Current" not in text
+    LLMPrice.objects.create(llm=llm, effective_from=begun, **rates)
+
+    text = text_of(office.open(llm))
+    assert f"There was no price between {moment(ended)} and then." in text
+    assert "No valid price" not in text
+
+
+def test_many_prices_are_not_all_on_one_page(office: Office) -> None:
+    llm = unpriced()
+    start = timezone.now() - timedelta(days=60)
+    for number in range(22):
+        LLMPrice.supersede(
+            llm=llm, effective_from=start + timedelta(days=number), input_usd_per_mtok=number, output_usd_per_mtok=1
+        )
+    page = office.open(llm)
+    entries_shown = page.context["timeline"]
+    assert len(entries_shown) == 20
+    assert [move.old for move in entries_shown[-1].moved] == ["1.00"]
+    (older,) = re.findall(r'<a href="([^"]+)">Older prices', page.text)
+    assert office.client.get(html.unescape(older)).context["cl"].result_count == 22
