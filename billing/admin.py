@@ -20,6 +20,8 @@ from billing.money_page import money_page
 from synapscale.common.admin import TenantAdmin, ViewOnlyAdmin, as_uuid
 from synapscale.common.money import usd_text
 
+MAY_DOWNLOAD = "billing.download_lists"
+
 
 @admin.register(Wallet)
 class WalletAdmin(TenantAdmin):
@@ -36,6 +38,12 @@ class WalletAdmin(TenantAdmin):
     fields = (
         "workspace", "mode", "status", "credit_limit", "markup_bps", "own_key_fee_bps", "balance", "held", "available", "seq",
         "created_at",
+    )  # fmt: skip
+
+    export_permission = MAY_DOWNLOAD
+    export_columns = (
+        "id", "workspace_id", ("workspace", "workspace__slug"), "mode", "status", "balance", "held", "credit_limit",
+        "markup_bps", "own_key_fee_bps", "seq", "created_at",
     )  # fmt: skip
 
     @admin.display(description="available")
@@ -94,6 +102,11 @@ class HoldAdmin(ViewOnlyAdmin):
     list_select_related = ("workspace", "user")
     search_fields = ("workspace__slug", "user__email")
     search_help_text = "An id, a workspace's slug or a user's e-mail address."
+    export_permission = MAY_DOWNLOAD
+    export_columns = (
+        "id", "created_at", "workspace_id", ("workspace", "workspace__slug"), "wallet_id", ("user", "user__email"),
+        "access_token_id", "state", "amount", "charged", "is_dispatched", "lease_until", "resolved_at",
+    )  # fmt: skip
 
 
 @admin.register(TokenSpend)
@@ -137,6 +150,13 @@ class BillingEventAdmin(ViewOnlyAdmin):
         "workspace", "wallet", "user", "event_type", "status", "amount_usd", "balance_after", "seq", "reference",
         "description", "related_usage_log", "related_message", "hold", "original", "actor", "payment_provider",
         "payment_transaction_id", "invoice_id", "metadata", "processed_at", "created_at", "id",
+    )  # fmt: skip
+
+    export_permission = MAY_DOWNLOAD
+    export_columns = (
+        "id", "created_at", "workspace_id", ("workspace", "workspace__slug"), "wallet_id", "seq", "event_type", "amount_usd",
+        "balance_after", "reference", "description", ("user", "user__email"), ("actor", "actor__email"), "original_id",
+        "hold_id", "invoice_id", "payment_provider", "payment_transaction_id", "status",
     )  # fmt: skip
 
     actions_detail = ("refund",)

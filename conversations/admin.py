@@ -124,6 +124,15 @@ class UsageLogAdmin(ViewOnlyAdmin):
     list_defer = ("model_settings", "error_message")
     search_fields = ("provider_request_id", "workspace__slug", "user__email")
     search_help_text = "An id, a provider's request id, a workspace's slug or a user's e-mail address."
+    export_permission = "billing.download_lists"
+    export_columns = (
+        "id", "created_at", "workspace_id", ("workspace", "workspace__slug"), ("user", "user__email"), "access_token_id",
+        "conversation_id", "message_id", "attempt", "agent_id", ("provider", "llm__provider"), ("model", "llm__name"),
+        "status", "error_code", "api_status_code", "key_source", "input_tokens", "cached_input_tokens",
+        "cache_write_5m_tokens", "cache_write_1h_tokens", "output_tokens", "reasoning_tokens", "total_tokens",
+        "is_estimate", "cost_usd", "charged_usd", "markup_bps", "billing_event_id", "latency_ms",
+        "time_to_first_token_ms", "provider_request_id",
+    )  # fmt: skip
 
 
 @admin.register(ConversationLLM)
