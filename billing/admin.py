@@ -9,18 +9,20 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action
 
-from billing import money_actions
+from billing import money_actions, wallet_ledger
 from billing.models import BillingEvent, Hold, HoldIncident, TokenSpend, Wallet
 from billing.money_page import money_page
 from synapscale.common.admin import TenantAdmin, ViewOnlyAdmin, as_uuid
 from synapscale.common.money import usd_text
 
 MAY_DOWNLOAD = "billing.download_lists"
+LEDGER_PAGE = 50
 
 
 @admin.register(Wallet)
@@ -34,11 +36,11 @@ class WalletAdmin(TenantAdmin):
     list_select_related = ("workspace",)
     search_fields = ("workspace__slug",)
     search_help_text = "An id or a workspace's slug."
-    readonly_fields = ("workspace", "status", "balance", "held", "available", "seq", "created_at")
-    fields = (
-        "workspace", "mode", "status", "credit_limit", "markup_bps", "own_key_fee_bps", "balance", "held", "available", "seq",
-        "created_at",
-    )  # fmt: skip
+    readonly_fields = ("workspace", "created_at")
+    fields = ("workspace", "mode", "credit_limit", "markup_bps", "own_key_fee_bps", "created_at")
+    # What it has and what moved it are around the form, by the template tag of ``office.wallet_page``.
+    change_form_outer_before_template = "admin/billing/wallet/facts.html"
+    change_form_outer_after_template = "admin/billing/wallet/newest.html"
 
     export_permission = MAY_DOWNLOAD
     export_columns = (
@@ -49,6 +51,9 @@ class WalletAdmin(TenantAdmin):
     @admin.display(description="available")
     def available(self, wallet: Wallet) -> str:
         return usd_text(wallet.available)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Wallet]:
+        return super().get_queryset(request).select_related("workspace")
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         wallet = super().get_object(request, object_id, from_field)
@@ -62,7 +67,16 @@ class WalletAdmin(TenantAdmin):
 
     # Money
 
-    actions_detail = ("top_up", "adjust", "suspend", "reopen")
+    actions_detail = ("top_up", "adjust", "suspend", "reopen", "ledger")
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
+        """Of “Suspend” and “Open again” only the one that would change something."""
+        found = super().get_actions_detail(request, object_id)
+        if len({action.path for action in found} & {"suspend", "reopen"}) < 2:
+            return found  # they have one permission, so neither is there
+        key = as_uuid(str(object_id))
+        is_open = key is None or Wallet.objects.filter(pk=key, status=Wallet.Status.OPEN).exists()
+        return [action for action in found if action.path != ("reopen" if is_open else "suspend")]
 
     # Methods, because a permission named by its text is looked for in the database by a system check.
 
@@ -93,6 +107,32 @@ class WalletAdmin(TenantAdmin):
     @action(description=_("Open again"), url_path="reopen", icon="lock_open", permissions=["suspend"])
     def reopen(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
         return money_page(self, request, money_actions.Reopen(self._wallet(request, object_id)))
+
+    # The whole ledger
+
+    def has_ledger_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        return self.has_view_permission(request) and request.user.has_perm("billing.view_billingevent")
+
+    @action(description=_("Ledger"), url_path="ledger", icon="receipt_long", permissions=["ledger"])
+    def ledger(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        wallet = self._wallet(request, object_id)
+        before = request.GET.get("before", "")
+        number = int(before) if before.isascii() and before.isdecimal() and len(before) < 19 else None
+        page = wallet_ledger.page(wallet, size=LEDGER_PAGE, before=number)
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": _("Ledger"),
+            "wallet": wallet,
+            "wallet_url": reverse("admin:billing_wallet_change", args=[wallet.pk]),
+            "ledger": page,
+            "newer_url": f"?before={page.newer}",
+            "older_url": f"?before={page.older}",
+            "oldest_url": f"?before={LEDGER_PAGE + 1}",
+            "search_url": f"{reverse('admin:billing_billingevent_changelist')}?workspace__id__exact={wallet.workspace_id}",
+            "sees_usage": request.user.has_perm("conversations.view_usagelog"),
+        }
+        return TemplateResponse(request, "admin/billing/wallet/ledger.html", context)
 
 
 @admin.register(Hold)
@@ -177,12 +217,12 @@ class BillingEventAdmin(ViewOnlyAdmin):
 
     @admin.display(description="usage log", empty_value="—")
     def related_usage_log(self, event: BillingEvent) -> str | None:
-        log = _usage_log(event)
+        log = wallet_ledger.usage_of(event)
         return None if log is None else _link("conversations_usagelog", log.pk)
 
     @admin.display(description="message", empty_value="—")
     def related_message(self, event: BillingEvent) -> str | None:
-        log = _usage_log(event)
+        log = wallet_ledger.usage_of(event)
         return None if log is None else _link("conversations_message", log.message_id)
 
 
@@ -191,15 +231,6 @@ def _key(object_id: str) -> uuid.UUID:
     if key is None:
         raise Http404
     return key
-
-
-def _usage_log(event: BillingEvent) -> Any:
-    """The usage an event charged, or, for a refund or correction, the usage its original charged."""
-    for charge in (event, event.original):
-        if charge is not None:
-            for log in charge.usage_logs.all():
-                return log
-    return None
 
 
 def _link(model: str, key: Any) -> str:

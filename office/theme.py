@@ -75,6 +75,7 @@ UNFOLD: dict[str, Any] = {
     "STYLES": [
         lambda request: static("office/office.css"),
         lambda request: static("office/dashboard.css"),
+        lambda request: static("office/rows.css"),
     ],
     "SIDEBAR": {
         "show_search": True,
