@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from auditlog.models import LogEntry
 from django.contrib.auth.models import Permission
 from django.db import connection
 from django.db.models import Model
@@ -189,6 +190,27 @@ def test_it_is_for_those_who_may_see_the_list_and_download(model: type[Model]) -
     finance = office_of(see, "billing.download_lists")
     assert "Download CSV" in finance.list(model).text
     assert rows_of(download(finance, model))
+
+
+def test_each_download_stands_in_the_audit_log(office: Office, cast: Cast, root: User) -> None:
+    fund(cast.alice.workspace, "1")
+    text_of(download(office, BillingEvent, event_type__exact="credit"))
+
+    entry = LogEntry.objects.get_for_object(root).latest("pk")
+    assert (entry.actor, entry.action) == (root, LogEntry.Action.ACCESS)
+    assert entry.additional_data == {
+        "what": "Downloaded as CSV.",
+        "list": "billing.BillingEvent",
+        "filters": "event_type__exact=credit",
+    }
+    history = office.client.get(office.url(User, "history", root.pk)).text
+    assert "Downloaded as CSV." in history
+    assert "event_type__exact=credit" in history
+
+
+def test_a_download_that_is_refused_is_none(cast: Cast) -> None:
+    assert download(office_of("billing.view_billingevent"), BillingEvent).status_code == 403
+    assert not LogEntry.objects.filter(action=LogEntry.Action.ACCESS).exists()
 
 
 def test_nobody_who_is_not_signed_in_gets_it(client: Client) -> None:
