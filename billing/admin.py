@@ -185,10 +185,10 @@ class BillingEventAdmin(ViewOnlyAdmin):
         "An id, the beginning of a reference, a payment's transaction, an invoice, a workspace's slug or a user's "
         "e-mail address."
     )
-    readonly_fields = ("related_usage_log", "related_message")
+    readonly_fields = ("refunded", "related_usage_log", "related_message")
     fields = (
-        "workspace", "wallet", "user", "event_type", "status", "amount_usd", "balance_after", "seq", "reference",
-        "description", "related_usage_log", "related_message", "hold", "original", "actor", "payment_provider",
+        "workspace", "wallet", "user", "event_type", "status", "amount_usd", "refunded", "balance_after", "seq",
+        "reference", "description", "related_usage_log", "related_message", "hold", "original", "actor", "payment_provider",
         "payment_transaction_id", "invoice_id", "metadata", "processed_at", "created_at", "id",
     )  # fmt: skip
 
@@ -214,6 +214,10 @@ class BillingEventAdmin(ViewOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[BillingEvent]:
         return super().get_queryset(request).prefetch_related("usage_logs", "original__usage_logs")
+
+    @admin.display(description=_("refunded so far"), empty_value="—")
+    def refunded(self, event: BillingEvent) -> str | None:
+        return usd_text(wallet_ledger.refunded(event)) if event.amount_usd < 0 else None
 
     @admin.display(description="usage log", empty_value="—")
     def related_usage_log(self, event: BillingEvent) -> str | None:

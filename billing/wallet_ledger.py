@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -84,10 +85,12 @@ def page(wallet: Wallet, *, size: int, before: int | None = None) -> Page:
     # One more than is shown, for the last one to continue.
     found = list(events.prefetch_related("usage_logs", "original__usage_logs").order_by("-seq")[: size + 1])
     shown = found[:size]
-    refunded = _refunded(wallet, shown)
+    given_back = _refunded(wallet.workspace_id, shown)
     lines = [
         Line(
-            event, refunded.get(event.pk, ZERO), _continues(event, found[place + 1] if place + 1 < len(found) else None)
+            event,
+            given_back.get(event.pk, ZERO),
+            _continues(event, found[place + 1] if place + 1 < len(found) else None),
         )
         for place, event in enumerate(shown)
     ]
@@ -105,11 +108,16 @@ def _continues(event: BillingEvent, previous: BillingEvent | None) -> bool:
     return event.seq == seq + 1 and event.balance_after == balance + event.amount_usd
 
 
-def _refunded(wallet: Wallet, events: Iterable[BillingEvent]) -> dict[Any, Decimal]:
+def refunded(charge: BillingEvent) -> Decimal:
+    """What was given back of ``charge`` so far, in USD."""
+    return _refunded(charge.workspace_id, [charge]).get(charge.pk, ZERO)
+
+
+def _refunded(workspace_id: uuid.UUID, events: Iterable[BillingEvent]) -> dict[Any, Decimal]:
     charges = [event.pk for event in events if event.amount_usd < 0]
     if not charges:
         return {}
     refunds = BillingEvent.objects.filter(
-        workspace_id=wallet.workspace_id, original_id__in=charges, event_type=BillingEvent.Type.REFUND
+        workspace_id=workspace_id, original_id__in=charges, event_type=BillingEvent.Type.REFUND
     )
     return dict(refunds.order_by().values_list("original_id").annotate(Sum("amount_usd")))

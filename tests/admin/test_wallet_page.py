@@ -272,6 +272,17 @@ def test_the_pages_make_a_fixed_number_of_queries(office: Office) -> None:
     assert [count(path) for path in pages] == [12, 7]
 
 
+def test_usage_leads_to_its_charge_and_that_says_what_was_refunded(office: Office) -> None:
+    owner = make_workplace(1)
+    charge = BillingEvent.objects.get(workspace=owner.workspace, event_type="usage")
+    link = f'<a href="/admin/billing/billingevent/{charge.pk}/change/">0.002</a>'
+
+    assert link in office.list(UsageLog).text
+    page = office.open(charge)
+    assert re.search(r"Refunded so far.{0,600}0\.000001", words(page))
+    assert f"/admin/billing/billingevent/{charge.pk}/refund/" in page.text
+
+
 # --- Open holds -------------------------------------------------------------------------------------------------------
 
 
