@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission
+from django.contrib.auth.models import Group, Permission
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -270,6 +270,11 @@ def test_the_pages_make_a_fixed_number_of_queries(office: Office) -> None:
     # those of their originals, and refunds. With holds, what they are for.
     assert few == [11, 7]
     assert [count(path) for path in pages] == [12, 7]
+    # Their own permissions and those of their groups.
+    finance = User.objects.create_user("finance@example.org", is_staff=True)
+    finance.groups.add(Group.objects.get(name="Finance"))
+    office.client.force_login(finance)
+    assert [count(path) for path in pages] == [14, 9]
 
 
 def test_usage_leads_to_its_charge_and_that_says_what_was_refunded(office: Office) -> None:
