@@ -119,6 +119,8 @@ class WalletAdmin(TenantAdmin):
         before = request.GET.get("before", "")
         number = int(before) if before.isascii() and before.isdecimal() and len(before) < 19 else None
         page = wallet_ledger.page(wallet, size=LEDGER_PAGE, before=number)
+        of_workspace = f"workspace__id__exact={wallet.workspace_id}"
+        may_download = request.user.has_perm(MAY_DOWNLOAD)
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
@@ -129,7 +131,8 @@ class WalletAdmin(TenantAdmin):
             "newer_url": f"?before={page.newer}",
             "older_url": f"?before={page.older}",
             "oldest_url": f"?before={LEDGER_PAGE + 1}",
-            "search_url": f"{reverse('admin:billing_billingevent_changelist')}?workspace__id__exact={wallet.workspace_id}",
+            "search_url": f"{reverse('admin:billing_billingevent_changelist')}?{of_workspace}",
+            "download_url": may_download and f"{reverse('admin:billing_billingevent_export')}?{of_workspace}",
             "sees_usage": request.user.has_perm("conversations.view_usagelog"),
         }
         return TemplateResponse(request, "admin/billing/wallet/ledger.html", context)

@@ -16,19 +16,12 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from billing import ledger
-from billing.models import BillingEvent, Hold, Wallet
-from conversations import chat, settling
-from conversations.admission import Admitted
-from conversations.asks import Ask
-from conversations.models import Conversation, Message, UsageLog
-from conversations.outcomes import Outcome
+from billing.models import BillingEvent, Wallet
+from conversations.models import Conversation, UsageLog
 from llm.models import LLM
-from llm.types import Usage
-from office.open_holds import LATE
-from synapscale.common import processes
-from tests.admin.rows import Office, answer_in, conversation_of, make_workplace
+from tests.admin.rows import Office, admitted_by, answer_in, make_workplace
 from tests.analytics.usage import Call, write
-from tests.people import Cast, Person, fund
+from tests.people import Cast, fund
 from tests.unguarded import run, unguarded
 from workspaces.models import User, Workspace
 
@@ -57,27 +50,6 @@ def office_of(*permissions: str) -> Office:
     client = Client()
     client.force_login(clerk)
     return Office(client)
-
-
-def admitted_by(person: Person, llm: LLM) -> Hold:
-    """A call under way, as it is before the provider is called."""
-    chat_ = conversation_of(person)
-    admitted = chat.admit(
-        user=person.user,
-        workspace=person.workspace,
-        membership=person.membership,
-        conversation_id=chat_.pk,
-        ask=Ask(content="Hi", llm=str(llm), max_tokens=100),
-        idempotency_key="",
-    )
-    assert isinstance(admitted, Admitted)
-    hold = admitted.answer.hold
-    assert hold is not None
-    return hold
-
-
-def holds_of(workspace: Workspace) -> Any:
-    return Hold.objects.filter(workspace=workspace)
 
 
 # --- What it has ------------------------------------------------------------------------------------------------------
@@ -180,11 +152,11 @@ def test_the_ledger_runs_from_the_newest_event_down(office: Office, root: User) 
 
     rows = [words(row) for row in re.findall(r"<tr>(.*?)</tr>", shown.partition("<tbody>")[2], re.DOTALL)]
     assert [re.search(r"^ (\d+) ", row).group(1) for row in rows] == ["4", "3", "2", "1"]  # type: ignore[union-attr]
-    assert "Adjustment -1.00 3.998001 root@example.org Wrong <b>price</b> fix-1" in rows[0]
-    assert "Refund +0.000001 4.998001 owner-1@example.org · of number 2 · Usage · Message refund-1" in rows[1]
-    assert "Usage -0.002 4.998 owner-1@example.org demo-1, 1500 tokens" in rows[2].replace("demo/", "")
+    assert "-1.00 3.998001 Adjustment root@example.org Wrong <b>price</b> fix-1" in rows[0]
+    assert "+0.000001 4.998001 Refund owner-1@example.org · of number 2 · Usage · Message refund-1" in rows[1]
+    assert "-0.002 4.998 Usage owner-1@example.org demo-1, 1500 tokens" in rows[2].replace("demo/", "")
     assert "0.000001 refunded Refund" in rows[2]
-    assert "Credit +5.00 5.00 –" in rows[3]
+    assert "+5.00 5.00 Credit –" in rows[3]
     assert shown.count(f"/admin/conversations/usagelog/{log.pk}/change/") == 2
     assert shown.count(f"/admin/conversations/message/{log.message_id}/change/") == 2
     # Of charges alone, as long as something is left of them.
@@ -203,7 +175,8 @@ def test_the_newest_lead_to_the_whole_ledger_which_has_pages(office: Office, cas
     wallet = wallet_of(cast.alice.workspace)
     page = office.open(wallet)
     url = f"/admin/billing/wallet/{wallet.pk}/ledger/"
-    assert [line.event.seq for line in office.client.get(url).context["ledger"].lines] == list(range(120, 70, -1))
+    newest_page = office.client.get(url)
+    assert [line.event.seq for line in newest_page.context["ledger"].lines] == list(range(120, 70, -1))
     assert "The whole ledger: 120 events" in words(section(page, "ledger"))
     assert url in section(page, "ledger")
 
@@ -228,6 +201,9 @@ def test_the_newest_lead_to_the_whole_ledger_which_has_pages(office: Office, cas
     assert [line.event.seq for line in office.client.get(url + newer.group(1)).context["ledger"].lines] == list(
         range(70, 20, -1)
     )
+    (download,) = re.findall(r'href="(/admin/billing/billingevent/export/[^"]+)"', newest_page.text)
+    lines = b"".join(office.client.get(html.unescape(download)).streaming_content).splitlines()
+    assert len(lines) == 121
     oldest = office.client.get(f"{url}?before=51").context["ledger"].lines
     assert [line.event.seq for line in oldest] == list(range(50, 0, -1))
 
@@ -288,72 +264,6 @@ def test_usage_leads_to_its_charge_and_that_says_what_was_refunded(office: Offic
     assert f"/admin/billing/billingevent/{charge.pk}/refund/" in page.text
 
 
-# --- Open holds -------------------------------------------------------------------------------------------------------
-
-
-def test_why_a_hold_is_open(office: Office, cast: Cast, llm: LLM) -> None:
-    fund(cast.alice.workspace, "5")
-    wallet = wallet_of(cast.alice.workspace)
-    hold = admitted_by(cast.alice, llm)
-    rows = holds_of(cast.alice.workspace)
-    messages = Message.objects.filter(workspace=cast.alice.workspace, hold=hold)
-
-    def why() -> str:
-        page = office.open(wallet)
-        assert "The open holds add up to exactly what the wallet holds." in words(page)
-        return words(section(page, "holds"))
-
-    shown = why()
-    assert "The call was admitted; the provider has not been called yet." in shown
-    assert "alice@example.org" in shown
-    assert str(llm) in shown
-    assert f"/admin/conversations/message/{messages.get().pk}/change/" in office.open(wallet).text
-    assert f"/admin/billing/hold/{hold.pk}/change/" in office.open(wallet).text
-
-    rows.update(is_dispatched=True)
-    assert "The provider has been called; nothing of the answer has been saved yet." in why()
-    messages.update(status="streaming", attempt=2)
-    assert "The answer is being written." in why()
-    assert "attempt 2" in why()
-    outcome = Outcome(status="sent", content="Hello", usage=Usage(input=10, output=5))
-    settling.spool(workspace_id=cast.alice.workspace.pk, message_id=messages.get().pk, outcome=outcome)
-    assert "The answer is complete and on disk; it is being booked." in why()
-    messages.update(status="sent")
-    assert "The answer is complete but not booked; a sweep books it when the lease runs out." in why()
-
-    rows.update(lease_until=timezone.now() - timedelta(minutes=1))
-    assert "the process that makes the call is alive and may renew it; after 15 minutes a sweep settles it." in why()
-    rows.update(owner="")
-    assert "Its lease has run out: nobody looks after the call any more; the next sweep settles it." in why()
-    rows.update(lease_until=timezone.now() - LATE - timedelta(seconds=1))
-    assert "Its lease ran out long ago and no sweep has settled it: see whether the sweep runs." in why()
-    place = processes.own_identity().rsplit(":", 2)[0]
-    rows.update(lease_until=timezone.now() + timedelta(minutes=1), owner=f"{place}:4194304:1")
-    assert "The process that made the call has died; the next sweep settles it." in why()
-    messages.update(hold=None)
-    rows.update(owner="")
-    assert "It belongs to no message: it is given back when its lease runs out." in why()
-
-
-def test_holds_beyond_a_screenful_are_counted_and_linked(office: Office, cast: Cast) -> None:
-    workspace = cast.alice.workspace
-    fund(workspace, "5")
-    wallet = wallet_of(workspace)
-    lease = timezone.now() + timedelta(minutes=1)
-    Hold.objects.bulk_create(
-        Hold(workspace=workspace, wallet=wallet, user=cast.alice.user, amount=Decimal("0.01"), lease_until=lease)
-        for _ in range(22)
-    )
-    Wallet.objects.filter(workspace=workspace).update(held=Decimal("0.22"))
-    page = office.open(wallet)
-
-    assert len(page.context["request"].wallet_page["holds"]) == 20
-    assert "2 more open holds" in words(section(page, "holds"))
-    (url,) = re.findall(r'href="(/admin/billing/hold/\?[^"]+)"', section(page, "holds"))
-    assert office.client.get(html.unescape(url)).context["cl"].result_count == 22
-    assert "The open holds add up to exactly what the wallet holds." in words(page)
-
-
 # --- Who sees what ----------------------------------------------------------------------------------------------------
 
 
@@ -381,7 +291,9 @@ def test_whoever_sees_the_ledger_too_is_led_to_what_they_may_open() -> None:
     assert "demo-1, 1500 tokens" in words(shown)
     assert "/admin/conversations/" not in shown
     assert "/refund/" not in shown
-    assert clerk.client.get(f"/admin/billing/wallet/{wallet.pk}/ledger/").status_code == 200
+    page = clerk.client.get(f"/admin/billing/wallet/{wallet.pk}/ledger/")
+    assert page.status_code == 200
+    assert "/export/" not in page.text
 
 
 def test_only_what_would_change_something_is_offered(office: Office, cast: Cast) -> None:

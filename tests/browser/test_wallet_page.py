@@ -11,8 +11,7 @@ from billing import ledger
 from billing.models import BillingEvent, Hold, Wallet
 from conversations.models import Conversation
 from llm.models import LLM
-from tests.admin.rows import answer_in, make_workplace
-from tests.admin.test_wallet_page import admitted_by
+from tests.admin.rows import admitted_by, answer_in, make_workplace
 from tests.browser.browsing import Page
 
 
