@@ -9,16 +9,20 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action
 
-from billing import money_actions
+from billing import money_actions, wallet_ledger
 from billing.models import BillingEvent, Hold, HoldIncident, TokenSpend, Wallet
 from billing.money_page import money_page
 from synapscale.common.admin import TenantAdmin, ViewOnlyAdmin, as_uuid
 from synapscale.common.money import usd_text
+
+MAY_DOWNLOAD = "billing.download_lists"
+LEDGER_PAGE = 50
 
 
 @admin.register(Wallet)
@@ -32,15 +36,24 @@ class WalletAdmin(TenantAdmin):
     list_select_related = ("workspace",)
     search_fields = ("workspace__slug",)
     search_help_text = "An id or a workspace's slug."
-    readonly_fields = ("workspace", "status", "balance", "held", "available", "seq", "created_at")
-    fields = (
-        "workspace", "mode", "status", "credit_limit", "markup_bps", "own_key_fee_bps", "balance", "held", "available", "seq",
-        "created_at",
+    readonly_fields = ("workspace", "created_at")
+    fields = ("workspace", "mode", "credit_limit", "markup_bps", "own_key_fee_bps", "created_at")
+    # What it has and what moved it are around the form, by the template tag of ``office.wallet_page``.
+    change_form_outer_before_template = "admin/billing/wallet/facts.html"
+    change_form_outer_after_template = "admin/billing/wallet/newest.html"
+
+    export_permission = MAY_DOWNLOAD
+    export_columns = (
+        "id", "workspace_id", ("workspace", "workspace__slug"), "mode", "status", "balance", "held", "credit_limit",
+        "markup_bps", "own_key_fee_bps", "seq", "created_at",
     )  # fmt: skip
 
     @admin.display(description="available")
     def available(self, wallet: Wallet) -> str:
         return usd_text(wallet.available)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Wallet]:
+        return super().get_queryset(request).select_related("workspace")
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         wallet = super().get_object(request, object_id, from_field)
@@ -54,7 +67,16 @@ class WalletAdmin(TenantAdmin):
 
     # Money
 
-    actions_detail = ("top_up", "adjust", "suspend", "reopen")
+    actions_detail = ("top_up", "adjust", "suspend", "reopen", "ledger")
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
+        """Of “Suspend” and “Open again” only the one that would change something."""
+        found = super().get_actions_detail(request, object_id)
+        if len({action.path for action in found} & {"suspend", "reopen"}) < 2:
+            return found  # they have one permission, so neither is there
+        key = as_uuid(str(object_id))
+        is_open = key is None or Wallet.objects.filter(pk=key, status=Wallet.Status.OPEN).exists()
+        return [action for action in found if action.path != ("reopen" if is_open else "suspend")]
 
     # Methods, because a permission named by its text is looked for in the database by a system check.
 
@@ -86,6 +108,35 @@ class WalletAdmin(TenantAdmin):
     def reopen(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
         return money_page(self, request, money_actions.Reopen(self._wallet(request, object_id)))
 
+    # The whole ledger
+
+    def has_ledger_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        return self.has_view_permission(request) and request.user.has_perm("billing.view_billingevent")
+
+    @action(description=_("Ledger"), url_path="ledger", icon="receipt_long", permissions=["ledger"])
+    def ledger(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        wallet = self._wallet(request, object_id)
+        before = request.GET.get("before", "")
+        number = int(before) if before.isascii() and before.isdecimal() and len(before) < 19 else None
+        page = wallet_ledger.page(wallet, size=LEDGER_PAGE, before=number)
+        of_workspace = f"workspace__id__exact={wallet.workspace_id}"
+        may_download = request.user.has_perm(MAY_DOWNLOAD)
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": _("Ledger"),
+            "wallet": wallet,
+            "wallet_url": reverse("admin:billing_wallet_change", args=[wallet.pk]),
+            "ledger": page,
+            "newer_url": f"?before={page.newer}",
+            "older_url": f"?before={page.older}",
+            "oldest_url": f"?before={LEDGER_PAGE + 1}",
+            "search_url": f"{reverse('admin:billing_billingevent_changelist')}?{of_workspace}",
+            "download_url": may_download and f"{reverse('admin:billing_billingevent_export')}?{of_workspace}",
+            "sees_usage": request.user.has_perm("conversations.view_usagelog"),
+        }
+        return TemplateResponse(request, "admin/billing/wallet/ledger.html", context)
+
 
 @admin.register(Hold)
 class HoldAdmin(ViewOnlyAdmin):
@@ -94,6 +145,11 @@ class HoldAdmin(ViewOnlyAdmin):
     list_select_related = ("workspace", "user")
     search_fields = ("workspace__slug", "user__email")
     search_help_text = "An id, a workspace's slug or a user's e-mail address."
+    export_permission = MAY_DOWNLOAD
+    export_columns = (
+        "id", "created_at", "workspace_id", ("workspace", "workspace__slug"), "wallet_id", ("user", "user__email"),
+        "access_token_id", "state", "amount", "charged", "is_dispatched", "lease_until", "resolved_at",
+    )  # fmt: skip
 
 
 @admin.register(TokenSpend)
@@ -132,11 +188,18 @@ class BillingEventAdmin(ViewOnlyAdmin):
         "An id, the beginning of a reference, a payment's transaction, an invoice, a workspace's slug or a user's "
         "e-mail address."
     )
-    readonly_fields = ("related_usage_log", "related_message")
+    readonly_fields = ("refunded", "related_usage_log", "related_message")
     fields = (
-        "workspace", "wallet", "user", "event_type", "status", "amount_usd", "balance_after", "seq", "reference",
-        "description", "related_usage_log", "related_message", "hold", "original", "actor", "payment_provider",
+        "workspace", "wallet", "user", "event_type", "status", "amount_usd", "refunded", "balance_after", "seq",
+        "reference", "description", "related_usage_log", "related_message", "hold", "original", "actor", "payment_provider",
         "payment_transaction_id", "invoice_id", "metadata", "processed_at", "created_at", "id",
+    )  # fmt: skip
+
+    export_permission = MAY_DOWNLOAD
+    export_columns = (
+        "id", "created_at", "workspace_id", ("workspace", "workspace__slug"), "wallet_id", "seq", "event_type", "amount_usd",
+        "balance_after", "reference", "description", ("user", "user__email"), ("actor", "actor__email"), "original_id",
+        "hold_id", "invoice_id", "payment_provider", "payment_transaction_id", "status",
     )  # fmt: skip
 
     actions_detail = ("refund",)
@@ -155,14 +218,18 @@ class BillingEventAdmin(ViewOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[BillingEvent]:
         return super().get_queryset(request).prefetch_related("usage_logs", "original__usage_logs")
 
+    @admin.display(description=_("refunded so far"), empty_value="—")
+    def refunded(self, event: BillingEvent) -> str | None:
+        return usd_text(wallet_ledger.refunded(event)) if event.amount_usd < 0 else None
+
     @admin.display(description="usage log", empty_value="—")
     def related_usage_log(self, event: BillingEvent) -> str | None:
-        log = _usage_log(event)
+        log = wallet_ledger.usage_of(event)
         return None if log is None else _link("conversations_usagelog", log.pk)
 
     @admin.display(description="message", empty_value="—")
     def related_message(self, event: BillingEvent) -> str | None:
-        log = _usage_log(event)
+        log = wallet_ledger.usage_of(event)
         return None if log is None else _link("conversations_message", log.message_id)
 
 
@@ -171,15 +238,6 @@ def _key(object_id: str) -> uuid.UUID:
     if key is None:
         raise Http404
     return key
-
-
-def _usage_log(event: BillingEvent) -> Any:
-    """The usage an event charged, or, for a refund or correction, the usage its original charged."""
-    for charge in (event, event.original):
-        if charge is not None:
-            for log in charge.usage_logs.all():
-                return log
-    return None
 
 
 def _link(model: str, key: Any) -> str:

@@ -25,7 +25,7 @@ from synapscale.common.processes import Condition
 from synapscale.common.tenancy import fleet_wide
 from workspaces.models import AccessToken
 
-_HANGS_AFTER = timedelta(minutes=15)
+HANGS_AFTER = timedelta(minutes=15)
 """A process that has not renewed a lease for so long after its end hangs."""
 
 
@@ -124,7 +124,7 @@ def abandoned(*, running: Collection[uuid.UUID] = (), judges_others: bool = True
     if not judges_others:
         stopped = [owner for owner, condition in conditions.items() if condition is Condition.STOPPED]
         due &= Q(owner__in=[own, *stopped])
-    hangs = Q(lease_until__lt=ExpressionWrapper(Now() - _HANGS_AFTER, output_field=DateTimeField()))
+    hangs = Q(lease_until__lt=ExpressionWrapper(Now() - HANGS_AFTER, output_field=DateTimeField()))
     return held & ~Q(pk__in=running) & (Q(owner__in=dead) | due | hangs)
 
 

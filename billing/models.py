@@ -243,7 +243,10 @@ class BillingEvent(TenantModel):
 
     class Meta:
         db_table = "billing_events"
-        permissions = [("refund_billingevent", "Can refund a charge")]
+        permissions = [
+            ("refund_billingevent", "Can refund a charge"),
+            ("download_lists", "Can download the ledger, wallets, holds and usage"),
+        ]
         constraints = [
             *TenantModel.Meta.constraints,
             models.UniqueConstraint(fields=["workspace", "wallet", "seq"], name="billing_events_chain"),

@@ -12,12 +12,11 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 from django import forms
-from django.db.models import Sum
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
-from billing import ledger
+from billing import ledger, wallet_ledger
 from billing.models import BillingEvent, Wallet
 from synapscale.common.models import new_id
 from synapscale.common.money import ZERO, usd_text
@@ -146,10 +145,7 @@ class Refund(MoneyAction):
 
     @property
     def left(self) -> Decimal:
-        given_back = self.original.corrections.filter(
-            workspace_id=self.original.workspace_id, event_type=BillingEvent.Type.REFUND
-        ).aggregate(sum=Sum("amount_usd"))["sum"]
-        return -self.original.amount_usd - (given_back or ZERO)
+        return -self.original.amount_usd - wallet_ledger.refunded(self.original)
 
     def initial(self) -> dict[str, Any]:
         return {"amount": usd_text(self.left)}

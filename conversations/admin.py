@@ -11,6 +11,9 @@ from typing import Any, cast
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
 
 from conversations import attachments, feedback
 from conversations.models import (
@@ -26,6 +29,7 @@ from conversations.models import (
 from conversations.models.feedback import NEGATIVE
 from synapscale.common import audit
 from synapscale.common.admin import TenantAdmin, ViewOnlyAdmin
+from synapscale.common.money import usd_text
 from workspaces.models import User
 
 OWNERS = "An id, a workspace's slug or a user's e-mail address."
@@ -116,7 +120,7 @@ class MessageImageAdmin(ViewOnlyAdmin):
 @admin.register(UsageLog)
 class UsageLogAdmin(ViewOnlyAdmin):
     list_display = (
-        "created_at", "workspace", "user", "llm", "status", "total_tokens", "cost_usd", "charged_usd", "key_source",
+        "created_at", "workspace", "user", "llm", "status", "total_tokens", "cost_usd", "charge", "key_source",
         "is_estimate", "latency_ms",
     )  # fmt: skip
     list_filter = ("status", "key_source", "is_estimate", "llm", "created_at")
@@ -124,6 +128,23 @@ class UsageLogAdmin(ViewOnlyAdmin):
     list_defer = ("model_settings", "error_message")
     search_fields = ("provider_request_id", "workspace__slug", "user__email")
     search_help_text = "An id, a provider's request id, a workspace's slug or a user's e-mail address."
+    export_permission = "billing.download_lists"
+    export_columns = (
+        "id", "created_at", "workspace_id", ("workspace", "workspace__slug"), ("user", "user__email"), "access_token_id",
+        "conversation_id", "message_id", "attempt", "agent_id", ("provider", "llm__provider"), ("model", "llm__name"),
+        "status", "error_code", "api_status_code", "key_source", "input_tokens", "cached_input_tokens",
+        "cache_write_5m_tokens", "cache_write_1h_tokens", "output_tokens", "reasoning_tokens", "total_tokens",
+        "is_estimate", "cost_usd", "charged_usd", "markup_bps", "billing_event_id", "latency_ms",
+        "time_to_first_token_ms", "provider_request_id",
+    )  # fmt: skip
+
+    @admin.display(description=_("charged"), ordering="charged_usd")
+    def charge(self, log: UsageLog) -> str:
+        """What the wallet paid, and the way to its event, where it can be refunded."""
+        if log.billing_event_id is None:
+            return usd_text(log.charged_usd)
+        url = reverse("admin:billing_billingevent_change", args=[log.billing_event_id])
+        return format_html('<a href="{}">{}</a>', url, usd_text(log.charged_usd))
 
 
 @admin.register(ConversationLLM)

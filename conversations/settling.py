@@ -161,6 +161,11 @@ def _set_aside(path: Path) -> None:
         path.rename(path.with_suffix(".unreadable"))
 
 
+def is_spooled(message_id: uuid.UUID) -> bool:
+    """Whether the outcome of a message lies in the spool of this machine, on its way to the database."""
+    return _spool_path(message_id).exists()
+
+
 def _spool_path(message_id: uuid.UUID) -> Path:
     return Path(settings.SPOOL_DIR) / f"{message_id}.json"
 

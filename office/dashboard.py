@@ -23,6 +23,7 @@ from billing.models import Wallet
 from llm.circuits import CIRCUITS
 from llm.models import LLM
 from office import navigation, shown
+from office.lasting import RATE_DAYS, days_left
 from office.timeline import Timeline
 from synapscale.common.money import usd_text
 from synapscale.common.tenancy import fleet_wide
@@ -289,7 +290,7 @@ def _providers(line: Timeline, llms: dict[uuid.UUID, LLM]) -> list[Row]:
 
 def _spenders(line: Timeline) -> list[tuple[uuid.UUID, Figures]]:
     """The workspaces that spent most in 7 days. One query."""
-    answer = query.figures(Wanted(None), edges=[line.before(7), line.now], by=("workspace",))
+    answer = query.figures(Wanted(None), edges=[line.before(RATE_DAYS), line.now], by=("workspace",))
     spent = [(key[0], figures) for (_, key), figures in answer.figures.items()]
     spent.sort(key=lambda one: (-one[1].charged_usd, -one[1].calls, str(one[0])))
     return spent[:SPENDERS]
@@ -318,10 +319,8 @@ def _running_low(spenders: list[tuple[uuid.UUID, Figures]], wallets: dict[uuid.U
     low = []
     for key, figures in spenders:
         wallet = wallets.get(key)
-        if wallet is None or wallet.mode == Wallet.Mode.UNTRACKED or not figures.charged_usd:
-            continue
-        days = wallet.available / (figures.charged_usd / 7)
-        if days < RUNS_LOW_DAYS:
+        days = None if wallet is None else days_left(wallet, figures.charged_usd)
+        if wallet is not None and days is not None and days < RUNS_LOW_DAYS:
             low.append((days, wallet))
     low.sort(key=lambda one: (one[0], str(one[1].pk)))
     return [
@@ -329,7 +328,7 @@ def _running_low(spenders: list[tuple[uuid.UUID, Figures]], wallets: dict[uuid.U
             "name": wallet.workspace.name,
             "url": reverse("admin:billing_wallet_change", args=[wallet.pk]),
             "available": shown.usd(wallet.available),
-            "lasts": formats.number_format(max(days, Decimal(0)), decimal_pos=1),
+            "lasts": formats.number_format(days, decimal_pos=1),
         }
         for days, wallet in low[: TOP * 2]
     ]

@@ -101,6 +101,7 @@ GROUPS = (
             rows("analytics.AlertRule", _("Alert rules"), "rule"),
             rows("analytics.WebhookEndpoint", _("Webhooks"), "webhook"),
             rows("analytics.AlertDelivery", _("Deliveries"), "outgoing_mail"),
+            page("office_usage_report", _("Usage report"), "bar_chart", "conversations.view_usagelog"),
             rows("analytics.Report", _("Reports"), "summarize"),
             rows("analytics.ReportRun", _("Runs of reports"), "history"),
             rows("analytics.ReportMail", _("Mails of reports"), "mail"),

@@ -57,7 +57,7 @@ ROLES: dict[str, set[str]] = {
         "conversations.view_usagelog", "conversations.view_conversationllm",
         "tagging.view_tag",
         "billing.change_wallet", "billing.top_up_wallet", "billing.adjust_wallet", "billing.suspend_wallet",
-        "billing.refund_billingevent",
+        "billing.refund_billingevent", "billing.download_lists",
     },
     # Helps customers: reads what they wrote, and every reading is noted.
     SUPPORT: _views("conversations", "tagging", "workspaces")

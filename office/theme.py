@@ -76,6 +76,7 @@ UNFOLD: dict[str, Any] = {
         lambda request: static("office/office.css"),
         lambda request: static("office/dashboard.css"),
         lambda request: static("office/prices.css"),
+        lambda request: static("office/rows.css"),
     ],
     "SIDEBAR": {
         "show_search": True,

@@ -15,6 +15,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.utils.text import slugify
+from django.utils.translation import gettext as _
 from rest_framework.serializers import ValidationError
 
 from analytics.asking import MAX_TAGS, Asked
@@ -123,11 +124,11 @@ def usage_report(
     says what to do and in its details names the option.
     """
     if first >= before:
-        raise _refusal("to", "The end must be later than the beginning; the last day is not in the report.")
+        raise _refusal("to", _("The end must be later than the beginning; the last day is not in the report."))
     if by == By.TAG and workspace is None:
-        raise _refusal("workspace", "Tags are a workspace's: say of which.")
+        raise _refusal("workspace", _("Tags are a workspace's: say of which."))
     if tag and by != By.TAG:
-        raise _refusal("tag", "Tags can be chosen only where the report is by tag.")
+        raise _refusal("tag", _("Tags can be chosen only where the report is by tag."))
     is_by_day = by == By.DAY
     asked = Asked(
         who=_House(),
@@ -176,7 +177,8 @@ def _tags(workspace_id: uuid.UUID, text: str) -> tuple[Tag, ...]:
             raise _refusal("tag", str(error)) from None
     found = tuple(rows.order_by("label")[: MAX_TAGS + 1])
     if len(found) > MAX_TAGS:
-        raise _refusal("tag", f"That is more than {MAX_TAGS} tags: name fewer, for example “customer:*”.")
+        said = _("That is more than %(number)s tags: name fewer, for example “customer:*”.")
+        raise _refusal("tag", said % {"number": MAX_TAGS})
     return found
 
 

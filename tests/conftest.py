@@ -21,6 +21,7 @@ from conversations import calls
 from conversations.audit import audit
 from llm.circuits import CIRCUITS
 from llm.models import LLM
+from office.roles import ROLES
 from tests import tenancy_guard
 from tests.catalogue import make_llm
 from tests.people import Cast, Person, make_cast
@@ -63,12 +64,20 @@ connection_created.connect(_watch, dispatch_uid="tests.tenancy_guard", weak=Fals
 _KEPT = {"django_migrations", "django_content_type", "auth_permission", "auth_group", "auth_group_permissions"}
 
 
+_SEEDED = ", ".join(f"'{name}'" for name in ROLES)
+_OTHER_GROUPS = (
+    f"DELETE FROM auth_group_permissions WHERE group_id IN (SELECT id FROM auth_group WHERE name NOT IN ({_SEEDED}))",
+    f"DELETE FROM auth_group WHERE name NOT IN ({_SEEDED})",
+)
+"""Of the groups, those that migrations made stay."""
+
+
 def empty_all_tables() -> None:
     """Leave the tables empty after a test that commits. The guards that forbid it are lifted for the moment."""
     tables = [name for name in connection.introspection.table_names() if name not in _KEPT]
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            names = "; ".join(f'DELETE FROM "{name}"' for name in tables)
+            names = "; ".join([*(f'DELETE FROM "{name}"' for name in tables), *_OTHER_GROUPS])
             # In this role neither triggers nor foreign keys fire.
             cursor.execute(f"SET session_replication_role = replica; {names}; SET session_replication_role = origin")
             return
@@ -78,8 +87,8 @@ def empty_all_tables() -> None:
         cursor.execute("BEGIN IMMEDIATE")
         for name, _ in triggers:
             cursor.execute(f'DROP TRIGGER "{name}"')
-        for name in tables:
-            cursor.execute(f'DELETE FROM "{name}"')
+        for statement in [*(f'DELETE FROM "{name}"' for name in tables), *_OTHER_GROUPS]:
+            cursor.execute(statement)
         for _, sql in triggers:
             cursor.execute(sql)
         cursor.execute("COMMIT")

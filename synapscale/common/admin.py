@@ -30,6 +30,7 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import ActionForm
 from unfold.widgets import UnfoldAdminSelectWidget
 
+from synapscale.common.exporting import Exports
 from synapscale.common.history import Audited
 from synapscale.common.models import TenantFK, TenantModel
 from synapscale.common.presenting import Presents, read, shown
@@ -122,7 +123,7 @@ def as_uuid(text: str) -> uuid.UUID | None:
         return None
 
 
-class OperatorAdmin(Audited, Presents, ModelAdmin):
+class OperatorAdmin(Audited, Exports, Presents, ModelAdmin):
     """The base of all model admins of the project.
 
     Search takes an id (``search_ids``), a look-up in the model's own columns (``title__istartswith``), or one in

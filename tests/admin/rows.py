@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from billing import ledger
-from billing.models import HoldIncident, TokenSpend
+from billing.models import Hold, HoldIncident, TokenSpend
 from conversations import chat, feedback, settling
 from conversations.admission import Admitted
 from conversations.asks import Ask
@@ -109,6 +109,23 @@ def answer_in(conversation: Conversation, person: Person, llm: LLM, *, key: str 
     assert isinstance(admitted, Admitted)
     outcome = Outcome(status=Message.Status.SENT, content=CONTENT, usage=Usage(input=1000, output=500), latency_ms=12)
     return settling.settle(workspace_id=person.workspace.pk, message_id=admitted.answer.pk, outcome=outcome)
+
+
+def admitted_by(person: Person, llm: LLM) -> Hold:
+    """A call under way, as it is before the provider is called."""
+    conversation = conversation_of(person)
+    admitted = chat.admit(
+        user=person.user,
+        workspace=person.workspace,
+        membership=person.membership,
+        conversation_id=conversation.pk,
+        ask=Ask(content="Hi", llm=str(llm), max_tokens=100),
+        idempotency_key="",
+    )
+    assert isinstance(admitted, Admitted)
+    hold = admitted.answer.hold
+    assert hold is not None
+    return hold
 
 
 def make_workplace(number: int) -> Person:

@@ -239,5 +239,6 @@ def test_each_action_asks_for_its_own_permission(clerk: User, clerks_office: Off
         clerk.user_permissions.set([*views, Permission.objects.get(codename=codename)])
         assert {page for row, page in pages if clerks_office.client.get(url(row, page)).status_code == 200} == allowed
         shown = clerks_office.open(wallet).text + clerks_office.open(charge).text
-        assert {page for row, page in pages if f'{url(row, page)}"' in shown} == allowed
+        # The wallet is open: there is nothing to open again.
+        assert {page for row, page in pages if f'{url(row, page)}"' in shown} == allowed - {"reopen"}
     assert clerks_office.client.get(f"/admin/billing/wallet/{new_id()}/top-up/").status_code == 403

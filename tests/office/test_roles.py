@@ -9,8 +9,8 @@ from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.test import Client
 
-from billing.models import BillingEvent, Wallet
-from conversations.models import Agent, Message, MessageFeedback
+from billing.models import BillingEvent, Hold, Wallet
+from conversations.models import Agent, Message, MessageFeedback, UsageLog
 from llm.models import LLM, LLMPrice, PriceProposal, ProviderConnection
 from office import roles
 from tagging.models import Tag, TagLink
@@ -113,6 +113,17 @@ def test_who_moves_money(role: str, owner: Person) -> None:
     assert statuses == ({200} if role == "Finance" else {403})
     shown = office.open(wallet).text
     assert [f"/{page}/" in shown for page in ("top-up", "adjust", "suspend")] == [role == "Finance"] * 3
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_who_downloads_lists_and_who_the_usage_report(role: str, owner: Person) -> None:
+    office = office_of(role)
+    for model in (BillingEvent, Hold, UsageLog, Wallet):
+        expected = 200 if role == "Finance" else 403
+        assert office.client.get(office.url(model, "export")).status_code == expected, model
+        assert ("Download CSV" in office.list(model).text) == (role == "Finance"), model
+    for format_ in ("table", "csv", "json"):
+        assert office.client.get("/admin/usage-report/", {"format": format_}).status_code == 200
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -1,0 +1,81 @@
+"""An operator looks at a wallet, and refunds a customer from there."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+from playwright.sync_api import expect
+
+from billing import ledger
+from billing.models import BillingEvent, Hold, Wallet
+from conversations.models import Conversation
+from llm.models import LLM
+from tests.admin.rows import admitted_by, answer_in, make_workplace
+from tests.browser.browsing import Page
+
+
+def test_a_wallet_with_calls_under_way(page: Page) -> None:
+    owner = make_workplace(1)
+    wallet = Wallet.objects.get(workspace=owner.workspace)
+    conversation, llm = Conversation.objects.get(workspace=owner.workspace), LLM.objects.get()
+    for _ in range(60):
+        answer_in(conversation, owner, llm)
+    ledger.adjust(
+        workspace=owner.workspace,
+        amount=Decimal("-0.5"),
+        reference="correction-7",
+        description="<script>alert(1)</script> \u202eevil",
+        actor=None,
+    )
+    admitted_by(owner, llm)
+    second = admitted_by(owner, llm)
+    Hold.objects.filter(workspace=owner.workspace, pk=second.pk).update(owner="gone:1:1", is_dispatched=True)
+
+    page.change(wallet).axe().shot("wallet")
+    expect(page.raw.get_by_text("The provider has been called; nothing of the answer")).to_be_visible()
+    expect(page.raw.get_by_text("leaves exactly the wallet's balance")).to_be_visible()
+    expect(page.raw.get_by_text("<script>alert(1)</script>")).to_be_visible()
+    page.raw.locator("#ledger").scroll_into_view_if_needed()
+    page.shot("wallet-ledger")
+    page.theme("dark").axe().shot("wallet-dark")
+    page.raw.get_by_role("link", name=re.compile("The whole ledger")).click()
+    page.settled().axe().shot("ledger")
+    page.raw.get_by_role("link", name="Older").click()
+    page.settled()
+    expect(page.raw.get_by_role("link", name="1", exact=True)).to_be_visible()
+    page.on_a_phone().axe().shot("ledger-phone")
+    assert not page.is_wider_than_the_screen()
+    page.change(wallet).shot("wallet-phone")
+    assert not page.is_wider_than_the_screen()
+
+
+def test_a_customer_is_refunded_from_the_list_of_wallets_on(page: Page) -> None:
+    owner = make_workplace(1)
+    page.list(Wallet)
+    page.raw.locator("#searchbar").fill("works-1")
+    page.raw.locator("#searchbar").press("Enter")
+    page.settled()
+    page.raw.locator("#result_list tbody a").first.click()
+    page.settled()
+    page.raw.get_by_role("link", name="Refund number 2").click()
+    page.settled()
+    page.raw.get_by_label("Reason").fill("A bad answer")
+    page.raw.get_by_role("button", name="Show what it would do").click()
+    page.settled()
+    page.raw.get_by_role("button", name="Refund").click()
+    page.settled()
+
+    expect(page.raw.get_by_text("0.002 refunded")).to_be_visible()
+    assert BillingEvent.objects.filter(workspace=owner.workspace, event_type="refund").count() == 2
+
+
+def test_a_list_is_downloaded_as_it_is_filtered(page: Page) -> None:
+    make_workplace(1)
+    page.open("/admin/billing/billingevent/?event_type__exact=credit").axe().shot("ledger-list")
+    with page.raw.expect_download() as download:
+        page.raw.get_by_role("link", name="Download CSV").click()
+
+    name, text = download.value.suggested_filename, download.value.path().read_text()
+    assert re.fullmatch(r"billing_events_\d{4}-\d\d-\d\d\.csv", name)
+    assert [line.split(",")[6:8] for line in text.splitlines()] == [["event_type", "amount_usd"], ["credit", "5.00"]]
