@@ -12,6 +12,8 @@ from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.cidfonts import UnicodeCIDFont
 from reportlab.pdfbase.ttfonts import TTFont
 
+from office.rtl_text import as_painted
+
 REGULAR, BOLD = "DejaVuSans", "DejaVuSans-Bold"
 _FONTS = Path(__file__).parent / "fonts"
 _CHINESE, _JAPANESE, _KOREAN = "STSong-Light", "HeiseiKakuGo-W5", "HYGothic-Medium"
@@ -37,8 +39,9 @@ def markup(text: str) -> str:
     register_fonts()
     east_asian = _east_asian(text)
     parts = []
-    for font, letters in groupby(map(_visible, text), key=lambda letter: _font(letter, east_asian)):
-        run = "".join(letters)
+    letters = as_painted("".join(map(_visible, text)))
+    for font, run_of_letters in groupby(letters, key=lambda letter: _font(letter, east_asian)):
+        run = "".join(run_of_letters)
         if font is None:
             parts.append(_MISSING * len(run))
         else:
@@ -55,7 +58,7 @@ def _visible(letter: str) -> str:
 
 
 def _font(letter: str, east_asian: str) -> str | None:
-    if not letter or ord(letter) in _covered():
+    if ord(letter) in _covered():
         return REGULAR
     # These fonts are addressed in 16 bits.
     return east_asian if _is_east_asian(letter) and ord(letter) < 0x10000 else None

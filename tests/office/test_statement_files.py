@@ -15,6 +15,7 @@ from pypdf import PdfReader
 from llm.models import LLM
 from office import statement_csv, statement_pdf
 from office.pdf_text import markup
+from office.rtl_text import as_painted
 from office.statements import Month, statement
 from tests.catalogue import make_llm
 from tests.office.ledgers import adjust, at, call, charge, credit, refund
@@ -198,6 +199,23 @@ def test_names_are_written_in_their_letters(acme: Workspace, llm: LLM) -> None:
 )
 def test_what_people_wrote_does_nothing_to_the_page(text: str, shown: str) -> None:
     assert markup(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "painted"),
+    [
+        ("Ação → Жук", "Ação → Жук"),
+        ("\u05e9\u05dc\u05d5\u05dd", "\u05dd\u05d5\u05dc\u05e9"),
+        ("Acme \u05d0\u05d1 \u05d2 Ltd", "Acme \u05d2 \u05d1\u05d0 Ltd"),
+        ("\u05d0 12.5 (\u05d1\u05d2) \u05d3 7", "\u05d3 (\u05d2\u05d1) 12.5 \u05d0 7"),
+        ("\u0645\u062d\u0645\u062f", "\ufeaa\ufee4\ufea4\ufee3"),  # four letters that join
+        ("\u0633\u0644\u0627\u0645", "\ufee1\ufefc\ufeb3"),  # lam and alef are one
+        ("\u0628\u064e\u062a", "\ufe96\ufe91\u064e"),  # joined past a vowel sign, which stays with its letter
+        ("\u0627\u0628", "\ufe8f\ufe8d"),  # alef joins with nothing after it
+    ],
+)
+def test_letters_from_right_to_left_stand_as_they_are_read(text: str, painted: str) -> None:
+    assert as_painted(text) == painted
 
 
 def test_words_and_numbers_are_those_of_the_reader(acme: Workspace) -> None:

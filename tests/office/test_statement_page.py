@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission
+from django.contrib.auth.models import Group, Permission
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -201,6 +201,14 @@ def test_who_may_not_see_the_ledger_sees_no_statement_and_no_link(cast: Cast) ->
     wallet = acme.wallets.get()
     for path in (f"/admin/billing/wallet/{wallet.pk}/change/", f"/admin/workspaces/workspace/{acme.pk}/change/"):
         assert "/admin/statements/" not in client.get(path).text
+
+
+@pytest.mark.parametrize("role", ["Operator", "Finance", "Support", "Read-only"])
+def test_roles_that_see_the_ledger_see_statements(cast: Cast, role: str) -> None:
+    client = client_of()
+    User.objects.get(email="clerk@example.org").groups.set([Group.objects.get(name=role)])
+    assert get(client, cast.alice.workspace).status_code == 200
+    assert get(client, cast.alice.workspace, format="csv").status_code == 200
 
 
 def test_wallets_and_workspaces_lead_to_their_statements(cast: Cast) -> None:
