@@ -14,7 +14,6 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from llm.models import LLM
-from office import statements
 from office.statements import Month
 from tests.office.ledgers import adjust, at, call, charge, clock_at, credit
 from tests.people import Cast
@@ -149,13 +148,16 @@ def test_a_workspace_that_is_none(clerk: Client, acme: Workspace) -> None:
     assert clerk.get("/admin/statements/acme/").status_code == 404
 
 
-def test_more_than_are_listed(clerk: Client, acme: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statements.statement, "__kwdefaults__", {"now": None, "listed": 2})
-    for day in (10, 11, 12):
-        credit(acme, at(10, day), "1")
-    text = text_of(get(clerk, acme).text)
-    assert "Only the first 2 are listed; the CSV has all." in text
-    assert "2 others $2.00 Total $1,237.50" in text
+def test_more_than_are_listed(clerk: Client, acme: Workspace) -> None:
+    for _ in range(202):
+        credit(acme, at(10, 10), "1")
+    page = get(clerk, acme)
+    text = text_of(page.text)
+    assert "Only the first 200 are listed; the CSV has all." in text
+    assert "3 others $3.00 Total $1,436.50" in text
+    assert (
+        page.text.count("/admin/billing/billingevent/") == 200 + 1 + 2
+    )  # the adjustment; the ledger, here and at the side
 
 
 @pytest.mark.fleet
