@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
 
 from django.utils.translation import gettext as _
 
 from analytics.reports import csv_format
 from analytics.reports.columns import Column, Row, Table, Type
 from office.statement_sections import TITLES, proof, provisional
-from office.statements import CALLS, Statement
+from office.statements import Calls, Statement
 from synapscale.common.money import usd_text
 
 
@@ -34,36 +36,38 @@ def write(statement: Statement) -> Iterator[bytes]:
 
 
 def _rows(statement: Statement) -> Iterator[Row]:
-    opening, closing = usd_text(statement.opening), usd_text(statement.closing)
     title = _("%(workspace)s, %(month)s") % {"workspace": statement.workspace.name, "month": statement.month}
-    yield _("Opening balance"), None, None, None, title, None, None, None, opening, opening, None
-    for kind, section in TITLES.items():
-        if kind in CALLS:
-            for row in statement.charged:
-                if row.kind == kind:
-                    calls = row.calls
-                    yield (
-                        *(
-                            str(section),
-                            None,
-                            statement.model_of(row),
-                            statement.member_of(row),
-                            None,
-                            None,
-                            calls.count,
-                            calls.tokens,
-                        ),
-                        *(usd_text(calls.amount), None, None),
-                    )
+    yield _row(_("Opening balance"), said=title, amount=statement.opening, balance=statement.opening)
+    for kind, name in TITLES.items():
+        section = str(name)
+        rows = [
+            (statement.model_of(row), statement.member_of(row), row.calls)
+            for row in statement.charged
+            if row.kind == kind
+        ]
+        for model, member, calls in sorted(rows, key=lambda row: row[:2]):
+            yield _row(section, model=model, member=member, calls=calls, amount=calls.amount)
         for one in statement.listed(kind):
-            yield (
-                *(str(section), one.at, None, None, one.description, one.reference, None, None),
-                *(usd_text(one.amount), None, None),
-            )
+            yield _row(section, at=one.at, said=one.description, reference=one.reference, amount=one.amount)
     said = " ".join(filter(None, [provisional(statement), proof(statement)]))
-    yield _("Closing balance"), None, None, None, said, None, None, None, None, closing, None
-    for name, calls in statement.of_own_keys():
-        yield (
-            *(_("Own-key usage"), None, name, None, None, None, calls.count, calls.tokens),
-            *(None, None, usd_text(calls.amount)),
-        )
+    yield _row(_("Closing balance"), said=said, balance=statement.closing)
+    for model, calls in statement.of_own_keys():
+        yield _row(_("Own-key usage"), model=model, calls=calls, own_key_cost=calls.amount)
+
+
+def _row(
+    section: str,
+    *,
+    at: datetime | None = None,
+    model: str = "",
+    member: str = "",
+    said: str = "",
+    reference: str = "",
+    calls: Calls | None = None,
+    amount: Decimal | None = None,
+    balance: Decimal | None = None,
+    own_key_cost: Decimal | None = None,
+) -> Row:
+    counts = (calls.count, calls.tokens) if calls else (None, None)
+    money = (None if value is None else usd_text(value) for value in (amount, balance, own_key_cost))
+    return section, at, model, member, said, reference, *counts, *money

@@ -140,6 +140,7 @@ class Statement:
     opening: Decimal
     closing: Decimal
     charged: tuple[Charged, ...]
+    """In no order."""
     totals: dict[str, Calls]
     """Of each kind of movement: how many, and what they came to."""
     movements: tuple[Movement, ...]
@@ -169,12 +170,12 @@ class Statement:
         return self._by(kind, self.member_of)
 
     def _by(self, kind: str, name_of: Callable[[Charged], str]) -> list[tuple[str, Calls]]:
-        found: dict[str, Calls] = {}
+        groups: dict[str, list[Calls]] = {}
         for row in self.charged:
             if row.kind == kind:
-                name = name_of(row)
-                found[name] = found.get(name, Calls()) + row.calls
-        return sorted(found.items(), key=lambda item: (item[1].amount, item[0]))
+                groups.setdefault(name_of(row), []).append(row.calls)
+        found = [(name, _added(calls)) for name, calls in groups.items()]
+        return sorted(found, key=lambda item: (item[1].amount, item[0]))
 
     def of_own_keys(self) -> list[tuple[str, Calls]]:
         named = [(self.llms[key], calls) for key, calls in self.own_keys.items()]
@@ -227,7 +228,6 @@ def statement(
     llms = _llms({row.llm_id for row in charged} | set(own_keys))
     members = _members(row.user_id for row in charged)
     since = min([workspace.created_at, *(at for _, at in edges.values())])
-    charged.sort(key=lambda row: (row.kind, _name(llms, row.llm_id), _name(members, row.user_id)))
     return Statement(
         workspace=workspace,
         month=month,
@@ -307,10 +307,20 @@ def _read(events: QuerySet[Any], call: str) -> list[Charged]:
 
 
 def _totals(rows: Iterable[Charged]) -> dict[str, Calls]:
-    found: dict[str, Calls] = {}
+    kinds: dict[str, list[Calls]] = {}
     for row in rows:
-        found[row.kind] = found.get(row.kind, Calls()) + row.calls
-    return found
+        kinds.setdefault(row.kind, []).append(row.calls)
+    return {kind: _added(calls) for kind, calls in kinds.items()}
+
+
+def _added(calls: Iterable[Calls]) -> Calls:
+    """All together. There may be one for each member and model, so numbers are added up rather than objects."""
+    count, tokens, amount = 0, 0, ZERO
+    for one in calls:
+        count += one.count
+        tokens += one.tokens
+        amount += one.amount
+    return Calls(count, tokens, amount)
 
 
 def _movements(events: QuerySet[Any], listed: int | None) -> tuple[Movement, ...]:
