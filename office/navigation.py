@@ -66,6 +66,7 @@ GROUPS = (
         (
             rows("billing.Wallet", _("Wallets"), "account_balance_wallet"),
             rows("billing.BillingEvent", _("Ledger"), "receipt_long"),
+            page("office_statements", _("Statements"), "request_quote", "billing.view_billingevent"),
             rows("billing.Hold", _("Holds"), "lock_clock"),
             rows("billing.HoldIncident", _("Hold incidents"), "report"),
             rows("billing.TokenSpend", _("Spending of tokens"), "speed"),

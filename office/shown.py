@@ -1,4 +1,4 @@
-"""Back office: numbers as people of a language read them. What is exact to the last digit is in the API and the lists."""
+"""Back office: numbers as people of a language read them. What is exact to the last digit is in the API, lists and statements."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from django.utils import formats
 from django.utils.translation import gettext as _
+
+from synapscale.common.money import usd_text
 
 _CENT, _MICRO = Decimal("0.01"), Decimal("0.000001")
 
@@ -47,3 +49,10 @@ def change(now: Decimal, before: Decimal) -> str:
         return ""
     moved = ((now - before) / before * 100).quantize(Decimal(1), ROUND_HALF_UP)
     return f"{'+' if moved > 0 else ''}{formats.number_format(moved, decimal_pos=0, force_grouping=True)} %"
+
+
+def exact_usd(amount: Decimal) -> str:
+    """An amount in USD with all its places: ``$1,234.50``, ``-$0.000052``."""
+    text = usd_text(amount.copy_abs())
+    number = formats.number_format(Decimal(text), decimal_pos=len(text.partition(".")[2]), force_grouping=True)
+    return f"{'-' if amount < 0 else ''}${number}"
