@@ -14,7 +14,7 @@ from llm import price_proposals
 from llm.admin.beginning import next_monday
 from llm.models import LLM, LLMPrice, PriceProposal
 from tests.analytics.usage import Call, write
-from tests.browser.browsing import Page
+from tests.browser.browsing import Page, address
 from tests.catalogue import make_llm
 from tests.llm.listing import listed, source_of
 from tests.people import make_cast
@@ -79,6 +79,21 @@ def test_a_price_is_superseded_from_next_monday(page: Page) -> None:
     price = llm.prices.get(effective_to=None)
     assert (price.effective_from, price.input_usd_per_mtok) == (next_monday(timezone.now()), Decimal("1.25"))
     expect(page.raw.locator(".office-entry-planned")).to_be_visible()
+
+
+def test_the_list_of_prices_leads_to_the_same_form(page: Page) -> None:
+    llm = make_llm()
+    page.list(LLMPrice)
+    page.raw.locator(f'a[href="{address(LLMPrice, "add")}"]').first.click()
+    page.settled().axe()
+    page.raw.locator(".select2-selection").first.click()
+    page.raw.locator(".select2-search__field").fill("openai-t")
+    page.raw.get_by_role("option", name=str(llm)).click()
+    page.raw.get_by_role("button", name="Next").click()
+    page.settled()
+
+    expect(page.raw).to_have_url(f"{page.base}/admin/llm/llm/{llm.pk}/new-price/")
+    expect(page.raw.get_by_label("Next Monday:", exact=False)).to_be_checked()
 
 
 def test_what_is_wrong_stands_at_its_field(page: Page) -> None:
