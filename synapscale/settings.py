@@ -126,6 +126,7 @@ MIDDLEWARE = [
     "synapscale.common.middleware.AuditMiddleware",
     "synapscale.common.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "synapscale.common.middleware.VisibleTextMiddleware",
 ]
 # Django looks for its CSRF middleware by name; ours is a subclass that lets API requests, which carry tokens, pass by.
 SILENCED_SYSTEM_CHECKS = ["security.W003"]

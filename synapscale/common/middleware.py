@@ -16,7 +16,7 @@ from django.contrib.auth import middleware as auth
 from django.contrib.messages import middleware as messages
 from django.contrib.sessions import middleware as sessions
 from django.core.exceptions import DisallowedHost
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.middleware import csrf, locale
 from django.utils import translation
 from django.utils.decorators import sync_and_async_middleware
@@ -25,9 +25,11 @@ from django.utils.deprecation import MiddlewareMixin
 from synapscale.common import audit, logs
 from synapscale.common.api_errors import API_PREFIXES, unknown_host
 from synapscale.common.models import new_id
+from synapscale.common.visible import visible_json, visible_page
 
 PROBE_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 """Called by machines of the operator's, by IP address too: whatever the Host header says, and without HTTPS."""
+OFFICE_PATH = "/admin/"
 DOCS_PATH = "/api/docs/"
 """A page for people among the addresses for programs."""
 _CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -158,4 +160,20 @@ class LocaleMiddleware(_BrowsersOnly, locale.LocaleMiddleware):
         response = super().process_response(request, response)
         # Or the thread's next request, if it is one of the API's, would be answered in this language.
         translation.deactivate()
+        return response
+
+
+class VisibleTextMiddleware(_BrowsersOnly, MiddlewareMixin):
+    """Shows what people wrote with signs for what can't be seen (``common.visible``). Here, where no template can forget it."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        if not isinstance(response, HttpResponse) or not request.path.startswith(OFFICE_PATH):
+            return response
+        kind = response.headers.get("Content-Type", "").partition(";")[0]
+        if kind == "text/html":
+            text = response.text
+            if (shown := visible_page(text)) is not text:
+                response.content = shown.encode(response.charset)
+        elif kind == "application/json" and b"\\u" in response.content:  # what is hidden is escaped there
+            response.content = visible_json(response.text).encode()
         return response

@@ -53,12 +53,25 @@ def _json_column(name: str, label: str) -> Callable[[Any], str]:
     return column
 
 
+@cache
+def _text_column(name: str, label: str) -> Callable[[Any], str]:
+    @admin.display(description=label)
+    def column(row: Any) -> str:
+        text = getattr(row, name)
+        return format_html('<div class="office-text" dir="auto">{}</div>', text) if text else ""
+
+    column.__name__ = name
+    return column
+
+
 def read(model: type[models.Model], name: Any) -> Any:
-    """The same on the page of a row, where JSON has room for its lines."""
+    """The same on the page of a row, where JSON and long texts have room for their lines."""
     try:
         field = model._meta.get_field(name) if isinstance(name, str) else None
     except FieldDoesNotExist:
         return name
+    if isinstance(field, models.TextField):
+        return _text_column(name, str(field.verbose_name))
     # Past unfold, which colours JSON with style attributes that the Content-Security-Policy forbids.
     return _json_column(name, str(field.verbose_name)) if isinstance(field, models.JSONField) else shown(model, name)
 
