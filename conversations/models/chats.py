@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext
 
 from billing.models import BillingEvent, Hold
 from conversations import call_settings
@@ -134,7 +135,8 @@ class Conversation(TenantModel):
         ]
 
     def __str__(self) -> str:
-        return self.title or f"Conversation {self.pk}"
+        # Not by its title, which is content: this stands in links, headings and logs.
+        return gettext("Conversation %(id)s") % {"id": self.pk}
 
     def clean(self) -> None:
         super().clean()

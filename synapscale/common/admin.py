@@ -178,7 +178,7 @@ class OperatorAdmin(Audited, Exports, Presents, ModelAdmin):
         key = as_uuid(term)
         if key is not None:
             return queryset.filter(_any(Q(**{name: key}) for name in self.search_ids)), False
-        return queryset.filter(_any(self._search(name, term) for name in self.search_fields)), False
+        return queryset.filter(_any(self._search(name, term) for name in self.get_search_fields(request))), False
 
     def _search(self, name: str, term: str) -> Q:
         column, _, lookup = name.partition("__")

@@ -61,7 +61,8 @@ def test_only_the_note_is_written(office: Office, bad: list[MessageFeedback]) ->
     stored = again(row)
     assert (stored.review_note, stored.stars, stored.review_status) == ("Model was updated.", 1, "open")
     assert stored.updated_at == row.updated_at
-    assert (notes(row), changes(row)) == (["Changed."], {"review_note": ["", "Model was updated."]})
+    read = "Read what was written."
+    assert (notes(row), changes(row)) == ([read, read, "Changed."], {"review_note": ["", "Model was updated."]})
     assert "Model was updated." not in office.list(MessageFeedback).text
 
 
