@@ -10,11 +10,11 @@ from django.contrib.auth.models import Group
 from django.test import Client
 
 from billing.models import BillingEvent, Hold, Wallet
-from conversations.models import Agent, Message, MessageFeedback, UsageLog
+from conversations.models import Agent, Conversation, Message, MessageFeedback, UsageLog
 from llm.models import LLM, LLMPrice, PriceProposal, ProviderConnection
 from office import roles
 from tagging.models import Tag, TagLink
-from tests.admin.rows import CONTENT, Office, again, make_workplace, newest
+from tests.admin.rows import CONTENT, SECRET, Office, again, make_workplace, newest
 from tests.people import Person
 from workspaces.models import AccessToken, Membership, User, UserVariable, Workspace
 
@@ -145,6 +145,16 @@ def test_who_decides_revokes_and_reviews(role: str, owner: Person) -> None:
         may["accept"],
         may["mark_as_reviewed"],
     )
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_what_people_wrote_is_for_support(role: str, owner: Person) -> None:
+    office = office_of(role)
+    for model in (Message, MessageFeedback, Conversation, UsageLog):
+        assert CONTENT not in office.list(model).text
+    shown = [CONTENT in office.open(newest(model)).text for model in (Message, MessageFeedback)]
+    assert shown == [role == "Support"] * 2
+    assert SECRET not in office.open(newest(UserVariable)).text
 
 
 @pytest.mark.parametrize("role", ROLES)
