@@ -32,8 +32,6 @@ from synapscale.common.admin import TenantAdmin, ViewOnlyAdmin
 from synapscale.common.money import usd_text
 from workspaces.models import User
 
-OWNERS = "An id, a workspace's slug or a user's e-mail address."
-
 
 @admin.register(Agent)
 class AgentAdmin(TenantAdmin):
@@ -80,16 +78,29 @@ class ConversationAdmin(TenantAdmin):
     fields = (*add_fields, *readonly_fields)
 
 
+class StatusFilter(admin.ChoicesFieldListFilter):
+    """Answers alone wait, fail or break off. To say so is to name the index of those that are open."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Message]) -> QuerySet[Message]:
+        rows: QuerySet[Message] = super().queryset(request, queryset)  # type: ignore[assignment]
+        is_of_answers = self.lookup_val and Message.Status.SENT not in self.lookup_val
+        return rows.filter(role=Message.Role.ASSISTANT) if is_of_answers else rows
+
+
 @admin.register(Message)
 class MessageAdmin(ViewOnlyAdmin):
+    """What a person wrote is in their conversations, and which model answered stands in the usage: both have indexes."""
+
+    is_big = True
     list_display = (
         "created_at", "workspace", "user", "role", "status", "model_used", "tokens_used", "attempt", "error_code",
     )  # fmt: skip
-    list_filter = ("role", "status", "llm", "created_at")
+    list_filter = (("status", StatusFilter), "created_at")
     list_select_related = ("workspace", "user")
     list_defer = ("content", "attachments", "tool_calls", "call", "error_message")
-    search_fields = ("workspace__slug", "user__email")
-    search_help_text = OWNERS
+    search_fields = ("workspace__slug",)
+    search_ids = ("pk", "workspace_id", "conversation_id")
+    search_help_text = "An id, a conversation's id or a workspace's slug."
     fields = (
         "workspace", "conversation", "user", "role", "status", "content", "attached", "tool_calls", "tool_call_id",
         "reply_to", "llm", "price", "priced_at", "hold", "model_used", "tokens_used", "processing_time_ms",
@@ -119,6 +130,7 @@ class MessageImageAdmin(ViewOnlyAdmin):
 
 @admin.register(UsageLog)
 class UsageLogAdmin(ViewOnlyAdmin):
+    is_big = True
     list_display = (
         "created_at", "workspace", "user", "llm", "status", "total_tokens", "cost_usd", "charge", "key_source",
         "is_estimate", "latency_ms",
@@ -207,6 +219,7 @@ class MessageFeedbackAdmin(TenantAdmin):
 
 @admin.register(IdempotencyKey)
 class IdempotencyKeyAdmin(ViewOnlyAdmin):
+    is_big = True
     list_display = ("created_at", "workspace", "user", "key")
     list_filter = ("created_at",)
     list_select_related = ("workspace", "user")
