@@ -33,8 +33,7 @@ from synapscale.common.exporting import Exports
 from synapscale.common.history import Audited
 from synapscale.common.listing import (
     MAX_KEYS,
-    CountedChangeList,
-    FleetWidePaginator,
+    CountedLists,
     found_by_key,
     found_here,
     has_index,
@@ -112,7 +111,7 @@ def as_uuid(text: str) -> uuid.UUID | None:
         return None
 
 
-class OperatorAdmin(Audited, Exports, Presents, ModelAdmin):
+class OperatorAdmin(Audited, Exports, CountedLists, Presents, ModelAdmin):
     """The base of all model admins of the project.
 
     Search takes an id (``search_ids``), a look-up in the model's own columns (``title__istartswith``), or one in
@@ -121,7 +120,6 @@ class OperatorAdmin(Audited, Exports, Presents, ModelAdmin):
 
     form: type[forms.ModelForm] = OperatorForm
     action_form = ChooseAction
-    paginator = FleetWidePaginator
     ordering: ClassVar[tuple[str, ...]] = ("-id",)
     list_per_page = 50
     list_max_show_all = 200
@@ -135,10 +133,6 @@ class OperatorAdmin(Audited, Exports, Presents, ModelAdmin):
     """What can't be changed any more once the row exists."""
     list_defer: tuple[str, ...] = ()
     """Long columns that no list shows."""
-    is_big = False
-    """Whether the table grows with every call: such a list is sorted by time alone."""
-    time_column = "created_at"
-    """Of a big list: the column that tells when a row was made."""
     is_deletable = False
     """Most rows are referred to by money or by many others; they are closed, retired or suspended instead."""
 
@@ -149,12 +143,6 @@ class OperatorAdmin(Audited, Exports, Presents, ModelAdmin):
         for pattern in patterns:
             pattern.callback = _across_tenants(pattern.callback)
         return patterns
-
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
-        return CountedChangeList
-
-    def get_sortable_by(self, request: HttpRequest) -> Any:
-        return (self.time_column,) if self.is_big else super().get_sortable_by(request)
 
     # Rows
 

@@ -110,6 +110,22 @@ class CountedChangeList(ChangeList):
         return self.get_query_string(remove=ways) if ways else ""
 
 
+class CountedLists:
+    """A model admin whose list is counted so far and no further."""
+
+    paginator = FleetWidePaginator
+    is_big = False
+    """Whether the table grows with every call: such a list is sorted by time alone."""
+    time_column = "created_at"
+    """Of a big list: the column that tells when a row was made."""
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type:
+        return CountedChangeList
+
+    def get_sortable_by(self, request: HttpRequest) -> Any:
+        return (self.time_column,) if self.is_big else super().get_sortable_by(request)  # type: ignore[misc]
+
+
 def found_by_key(model: type[Model], names: tuple[str, ...], key: uuid.UUID) -> Q:
     """The rows that have ``key`` in a column of ``names``. A key is one row's, so where that is a row of another table, only
     what points at it is looked for: an OR of them all would read the whole table.
