@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 RUNS = 15
+OK = 200
 
 
 @dataclass
@@ -22,7 +23,7 @@ class Case:
     name: str
     call: Callable[[], Any]
     runs: int = RUNS
-    status: int = 200
+    status: int = OK
     times: list[float] = field(default_factory=list)
 
     @property
@@ -73,6 +74,25 @@ def scratch_database() -> Iterator[None]:
         yield
     finally:
         connection.creation.destroy_test_db(name, verbosity=0)
+
+
+def make_database(server: str, name: str) -> None:
+    """A database on the server of the URL ``server``, unless it is there."""
+    import psycopg
+    from psycopg import sql
+
+    with psycopg.connect(server, autocommit=True) as connection:
+        if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+
+
+@contextmanager
+def migrated_database() -> Iterator[None]:
+    """The database of the settings, migrated, and kept."""
+    from django.core.management import call_command
+
+    call_command("migrate", verbosity=0)
+    yield
 
 
 def print_table(measured: Sequence[Case], *, limit_ms: float) -> list[str]:

@@ -140,11 +140,14 @@ class WalletAdmin(TenantAdmin):
 
 @admin.register(Hold)
 class HoldAdmin(ViewOnlyAdmin):
+    """A person's holds are found by their usage: here there is no index of people."""
+
+    is_big = True
     list_display = ("created_at", "workspace", "user", "amount", "state", "charged", "lease_until", "resolved_at")
     list_filter = ("state", "is_dispatched", "created_at")
     list_select_related = ("workspace", "user")
-    search_fields = ("workspace__slug", "user__email")
-    search_help_text = "An id, a workspace's slug or a user's e-mail address."
+    search_fields = ("workspace__slug",)
+    search_help_text = "An id or a workspace's slug."
     export_permission = MAY_DOWNLOAD
     export_columns = (
         "id", "created_at", "workspace_id", ("workspace", "workspace__slug"), "wallet_id", ("user", "user__email"),
@@ -174,6 +177,7 @@ class HoldIncidentAdmin(ViewOnlyAdmin):
 class BillingEventAdmin(ViewOnlyAdmin):
     """The ledger. What an event was charged for is found from below, through the usage row that names it."""
 
+    is_big = True
     list_display = (
         "created_at", "workspace", "event_type", "amount_usd", "balance_after", "seq", "user", "reference",
         "related_usage_log", "related_message",

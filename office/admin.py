@@ -44,6 +44,8 @@ class KindFilter(admin.SimpleListFilter):
 class AuditEntryAdmin(ViewOnlyAdmin):
     """Who changed or read what. Entries are written once."""
 
+    is_big = True
+    time_column = "timestamp"
     list_display = ("timestamp", "actor_email", "what", "kind", "row", "fields_changed")
     list_display_links = ("timestamp",)
     list_filter = ("action", KindFilter, "timestamp")

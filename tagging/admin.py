@@ -160,6 +160,7 @@ class TagRuleAdmin(TenantAdmin):
 class TagLinkAdmin(ViewOnlyAdmin):
     """What is suggested can be decided here as well."""
 
+    is_big = True
     list_display = (
         "created_at", "workspace", "tag", "target_type", "target_id", "state", "origin", "confidence_score",
     )  # fmt: skip

@@ -25,8 +25,15 @@ from tests.tenancy_guard import missing
 
 __all__ = ["house"]
 ALL = apps.get_models(include_auto_created=True)
-FOR_OPERATORS = {"usage_logs_by_moment"}
-"""Indexes for figures of all workspaces at once; no unique one may be here."""
+FOR_OPERATORS = {
+    "billing_events_unusual",
+    "holds_unusual",
+    "messages_failed",
+    "usage_logs_by_moment",
+    "usage_logs_by_request",
+    "usage_logs_unusual",
+}
+"""Indexes for figures and lists of all workspaces at once; no unique one may be here."""
 DATA_MODELS = [model for model in ALL if issubclass(model, TenantModel)]
 
 

@@ -7,6 +7,7 @@ import uuid
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -17,8 +18,6 @@ from conversations.admin.content import HoldsContent, LeadsToTranscript, key_of,
 from conversations.admin.transcripts import transcript_page
 from conversations.models import Agent, Conversation, Message, MessageImage
 from synapscale.common.admin import TenantAdmin, ViewOnlyAdmin
-
-OWNERS = _("An id, a workspace's slug or a user's e-mail address.")
 
 
 @admin.register(Agent)
@@ -63,7 +62,7 @@ class ConversationAdmin(HoldsContent, LeadsToTranscript, TenantAdmin):
     list_select_related = ("workspace", "user")
     list_defer = ("title", "context", "settings")
     search_fields = ("title__istartswith", "workspace__slug", "user__email")
-    search_help_text = OWNERS
+    search_help_text = _("An id, a workspace's slug or a user's e-mail address.")
     autocomplete_fields = ("workspace", "user", "agent")
     readonly_fields = ("message_count", "total_tokens", "total_cost", "last_message_at", "created_at", "updated_at")
     fixed_fields = ("workspace", "user", "kind")
@@ -84,18 +83,31 @@ class ConversationAdmin(HoldsContent, LeadsToTranscript, TenantAdmin):
         return transcript_page(self, request, key_of(object_id))
 
 
+class StatusFilter(admin.ChoicesFieldListFilter):
+    """Answers alone wait, fail or break off. To say so is to name the index of those that are open."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Message]) -> QuerySet[Message]:
+        rows: QuerySet[Message] = super().queryset(request, queryset)  # type: ignore[assignment]
+        is_of_answers = self.lookup_val and Message.Status.SENT not in self.lookup_val
+        return rows.filter(role=Message.Role.ASSISTANT) if is_of_answers else rows
+
+
 @admin.register(Message)
 class MessageAdmin(HoldsContent, LeadsToTranscript, ViewOnlyAdmin):
+    """What a person wrote is in their conversations, and which model answered stands in the usage: both have indexes."""
+
+    is_big = True
     content = ("content", "attachments", "tool_calls", "call", "error_message")
     shown_as = {"attachments": "attached"}
     list_display = (
         "created_at", "workspace", "user", "role", "status", "model_used", "tokens_used", "attempt", "error_code",
     )  # fmt: skip
-    list_filter = ("role", "status", "llm", "created_at")
+    list_filter = (("status", StatusFilter), "created_at")
     list_select_related = ("workspace", "user")
     list_defer = ("content", "attachments", "tool_calls", "call", "error_message")
-    search_fields = ("workspace__slug", "user__email")
-    search_help_text = OWNERS
+    search_fields = ("workspace__slug",)
+    search_ids = ("pk", "workspace_id", "conversation_id")
+    search_help_text = _("An id, a conversation's id or a workspace's slug.")
     fields = (
         "workspace", "conversation", "user", "role", "status", "content", "attached", "tool_calls", "tool_call_id",
         "reply_to", "llm", "price", "priced_at", "hold", "model_used", "tokens_used", "processing_time_ms",

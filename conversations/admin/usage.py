@@ -16,6 +16,7 @@ from synapscale.common.money import usd_text
 @admin.register(UsageLog)
 class UsageLogAdmin(HoldsContent, LeadsToTranscript, ViewOnlyAdmin):
     content = ("error_message",)
+    is_big = True
     list_display = (
         "created_at", "workspace", "user", "llm", "status", "total_tokens", "cost_usd", "charge", "key_source",
         "is_estimate", "latency_ms",
@@ -58,6 +59,7 @@ class ConversationLLMAdmin(ViewOnlyAdmin):
 
 @admin.register(IdempotencyKey)
 class IdempotencyKeyAdmin(ViewOnlyAdmin):
+    is_big = True
     list_display = ("created_at", "workspace", "user", "key")
     list_filter = ("created_at",)
     list_select_related = ("workspace", "user")

@@ -228,6 +228,8 @@ class Message(TenantModel):
                 condition=Q(autotag_due_at__isnull=False),
                 name="messages_autotag_due",
             ),
+            # For operators, who look at all workspaces at once; costs a call that went well nothing.
+            models.Index(fields=["id"], condition=Q(status__in=["error", "interrupted"]), name="messages_failed"),
         ]
 
     def __str__(self) -> str:

@@ -94,6 +94,17 @@ class UsageLog(TenantModel):
             models.Index(fields=["workspace", "access_token", "-created_at"], name="usage_logs_by_token"),
             # For operators, who look at all workspaces at once: no tenant's query may use it.
             models.Index(fields=["created_at"], name="usage_logs_by_moment"),
+            # And who filter by what is rare; costs a call that went well on the house's key nothing.
+            models.Index(
+                fields=["id", "status", "key_source", "is_estimate"],
+                condition=~Q(status="success") | ~Q(key_source="global") | Q(is_estimate=True),
+                name="usage_logs_unusual",
+            ),
+            models.Index(
+                fields=["provider_request_id"],
+                condition=~Q(provider_request_id=""),
+                name="usage_logs_by_request",
+            ),
         ]
 
     def __str__(self) -> str:

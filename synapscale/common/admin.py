@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable
-from functools import cached_property, wraps
+from functools import wraps
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.widgets import AutocompleteSelect
-from django.core.paginator import Page, Paginator
 from django.db import models
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponseBase
@@ -32,14 +31,18 @@ from unfold.widgets import UnfoldAdminSelectWidget
 
 from synapscale.common.exporting import Exports
 from synapscale.common.history import Audited
+from synapscale.common.listing import (
+    MAX_KEYS,
+    CountedLists,
+    found_by_key,
+    found_here,
+    has_index,
+)
 from synapscale.common.models import TenantFK, TenantModel
 from synapscale.common.presenting import Presents, read, shown
 from synapscale.common.tenancy import fleet_wide
 
 admin.site.index_title = "SynapScale"
-
-MAX_KEYS = 100
-"""A search through another table (``llm__name``) follows at most so many of its rows."""
 
 
 # --- Reading across tenants -----------------------------------------------------------------------------------------
@@ -55,21 +58,6 @@ def _across_tenants(view: Callable[..., HttpResponseBase]) -> Callable[..., Http
             return response.render() if isinstance(response, SimpleTemplateResponse) else response
 
     return marked
-
-
-class FleetWidePaginator(Paginator):
-    """The one door through which the site's autocomplete view, which is no view of a model admin, reads rows."""
-
-    @cached_property
-    def count(self) -> int:
-        with fleet_wide():
-            return super().count
-
-    def page(self, number: int | str) -> Page:
-        page = super().page(number)
-        with fleet_wide():
-            len(page.object_list)  # a lazy slice would be read after the marker is gone
-        return page
 
 
 # --- Forms ----------------------------------------------------------------------------------------------------------
@@ -123,7 +111,7 @@ def as_uuid(text: str) -> uuid.UUID | None:
         return None
 
 
-class OperatorAdmin(Audited, Exports, Presents, ModelAdmin):
+class OperatorAdmin(Audited, Exports, CountedLists, Presents, ModelAdmin):
     """The base of all model admins of the project.
 
     Search takes an id (``search_ids``), a look-up in the model's own columns (``title__istartswith``), or one in
@@ -132,7 +120,6 @@ class OperatorAdmin(Audited, Exports, Presents, ModelAdmin):
 
     form: type[forms.ModelForm] = OperatorForm
     action_form = ChooseAction
-    paginator = FleetWidePaginator
     ordering: ClassVar[tuple[str, ...]] = ("-id",)
     list_per_page = 50
     list_max_show_all = 200
@@ -177,16 +164,22 @@ class OperatorAdmin(Audited, Exports, Presents, ModelAdmin):
             return queryset, False
         key = as_uuid(term)
         if key is not None:
-            return queryset.filter(_any(Q(**{name: key}) for name in self.search_ids)), False
-        return queryset.filter(_any(self._search(name, term) for name in self.get_search_fields(request))), False
+            return queryset.filter(found_by_key(self.model, self.search_ids, key)), False
+        names = self.get_search_fields(request)
+        here = [name for name in names if not self._is_elsewhere(name)]
+        elsewhere = [name for name in names if self._is_elsewhere(name)]
+        found = _any(Q(**{name: term}) for name in here)
+        if self.is_big and here:
+            found = found_here(self.model, found)
+        return queryset.filter(found | _any(self._search(name, term) for name in elsewhere)), False
+
+    def _is_elsewhere(self, name: str) -> bool:
+        return self.opts.get_field(name.partition("__")[0]).is_relation
 
     def _search(self, name: str, term: str) -> Q:
         column, _, lookup = name.partition("__")
-        field = self.opts.get_field(column)
-        if not field.is_relation:
-            return Q(**{name: term})
         # What is looked up in other tables (slugs, e-mail addresses) is kept in lower case.
-        there: Any = field.related_model
+        there: Any = self.opts.get_field(column).related_model
         others = there._default_manager.filter(**{lookup: term.lower()}).order_by()
         return Q(**{f"{column}__in": list(others.values_list("pk", flat=True)[:MAX_KEYS])})
 
@@ -217,8 +210,15 @@ class OperatorAdmin(Audited, Exports, Presents, ModelAdmin):
         return [
             relation
             for relation in self.opts.related_objects
-            if relation.one_to_many and self.admin_site.is_registered(relation.related_model)
+            if relation.one_to_many
+            and self.admin_site.is_registered(relation.related_model)
+            and self._is_found(relation)
         ]
+
+    def _is_found(self, relation: Any) -> bool:
+        """Whether the rows of the relation are found without reading the whole of a big table."""
+        there = self.admin_site.get_model_admin(relation.related_model)
+        return not getattr(there, "is_big", False) or has_index(relation.related_model, relation.field.name)
 
     @admin.display(description="Lists")
     def related_lists(self, obj: models.Model) -> SafeString:

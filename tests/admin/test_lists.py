@@ -47,7 +47,6 @@ def test_lists_make_as_many_queries_for_50_rows_as_for_5(office: Office) -> None
         "billing.BillingEvent": 7,
         "conversations.Agent": 5,
         "conversations.ConversationLLM": 5,
-        "conversations.Message": 5,
         "conversations.UsageLog": 5,
     }
 
