@@ -227,6 +227,16 @@ def test_two_clicks_at_the_same_moment(office: Office, llm: LLM, root: User) -> 
     assert llm.prices.count() == 2
 
 
+def test_in_another_language_the_same_price_is_stored(office: Office, llm: LLM) -> None:
+    office.client.cookies["django_language"] = "pt-br"
+    page = preview(office, llm, input_usd_per_mtok="1.25", source="Página do fornecedor")
+    assert "+25,0 %" in text_of(page)
+    assert confirm(office, llm, page).status_code == 302
+
+    price = llm.prices.get(effective_to=None)
+    assert (price.effective_from, price.input_usd_per_mtok) == (next_monday(timezone.now()), Decimal("1.25"))
+
+
 def test_at_once_is_when_it_is_confirmed_and_next_monday_stays_that_monday(office: Office, llm: LLM) -> None:
     page = preview(office, llm, begins="monday")
     hidden = hidden_in(page)
