@@ -7,11 +7,17 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest, HttpResponseBase
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+from unfold.decorators import action
 
-from synapscale.common.admin import OperatorAdmin, PresentingInline
+from synapscale.common.admin import OperatorAdmin, PresentingInline, row_key
+from synapscale.common.confirming import confirm_page
+from workspaces.admin.space_deeds import Reopen, Suspend
 from workspaces.models import HAS_ONE_MEMBER, KEEPS_AN_OWNER, Membership, Workspace
 
 INLINE_MEMBERS = 100
@@ -51,7 +57,7 @@ class NewMembershipForm(forms.ModelForm):
         # Django leaves the parent out when it looks at the constraints of a row on its parent's page.
         user = self.cleaned_data.get("user")
         if user and Membership.objects.filter(workspace_id=self.instance.workspace_id, user=user).exists():
-            self.add_error("user", "This person is a member already.")
+            self.add_error("user", ValidationError(gettext("This person is a member already.")))
         return self.cleaned_data
 
 
@@ -89,25 +95,59 @@ class NewMembershipInline(PresentingInline):
 
 @admin.register(Workspace)
 class WorkspaceAdmin(OperatorAdmin):
-    """Tenants. They are suspended, never deleted."""
+    """Tenants. They are suspended, never deleted, and that is asked for with a reason."""
 
     list_display = ("name", "slug", "kind", "status", "default_model", "created_at")
     list_filter = ("kind", "status", "created_at")
     search_fields = ("slug__istartswith", "name__istartswith")
     search_help_text = _("An id, or the beginning of a slug or a name.")
-    readonly_fields = ("created_at",)
+    readonly_fields = ("status", "created_at")
     prepopulated_fields = {"slug": ("name",)}
-    add_fields = ("name", "slug", "kind")
-    fields = (
-        "name", "slug", "kind", "status", "allowed_models", "default_model", "fallback_models", "max_tokens_cap",
-        "requests_per_minute", "tokens_per_minute", "keeps_api_content", "exports_feedback_content",
-        "feedback_alert_email", "tags_automatically", "autotag_threshold", "created_at",
-    )  # fmt: skip
+    add_fieldsets = ((None, {"fields": ("name", "slug", "kind")}),)
+    fieldsets = (
+        (None, {"fields": ("name", "slug", "kind", "status", "created_at")}),
+        (_("Models"), {"fields": ("allowed_models", "default_model", "fallback_models", "max_tokens_cap")}),
+        (_("Limits"), {"fields": ("requests_per_minute", "tokens_per_minute")}),
+        (
+            _("Contents and feedback"),
+            {"fields": ("keeps_api_content", "exports_feedback_content", "feedback_alert_email")},
+        ),
+        (_("Tags"), {"fields": ("tags_automatically", "autotag_threshold")}),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Workspace]:
+        rows = super().get_queryset(request)
+        match = request.resolver_match
+        if match is not None and match.url_name == "workspaces_workspace_change":
+            rows = rows.annotate(member_count=Count("memberships"))  # the page has few queries to spare
+        return rows
+
+    actions_detail = ("suspend", "reopen")
+
+    def offers(self, row: Any, action: str) -> bool:
+        return bool(row.is_open == (action == "suspend"))
+
+    def _workspace(self, object_id: str) -> Workspace:
+        return get_object_or_404(Workspace, pk=row_key(object_id))
+
+    @action(description=_("Suspend"), url_path="suspend", icon="block", permissions=["change"])
+    def suspend(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        workspace = self._workspace(object_id)
+        return confirm_page(self, request, Suspend(workspace), back=_page(workspace))
+
+    @action(description=_("Open again"), url_path="reopen", icon="lock_open", permissions=["change"])
+    def reopen(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        workspace = self._workspace(object_id)
+        return confirm_page(self, request, Reopen(workspace), back=_page(workspace))
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> list[Any]:
-        if obj is not None and obj.memberships.order_by()[: INLINE_MEMBERS + 1].count() > INLINE_MEMBERS:
+        if getattr(obj, "member_count", 0) > INLINE_MEMBERS:
             return [NewMembershipInline]
         return [MembershipInline, NewMembershipInline]
+
+
+def _page(workspace: Workspace) -> str:
+    return reverse("admin:workspaces_workspace_change", args=[workspace.pk])
 
 
 @admin.register(Membership)
