@@ -46,7 +46,7 @@ MAX_KEYS = 100
 # --- Reading across tenants -----------------------------------------------------------------------------------------
 
 
-def _across_tenants(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+def across_tenants(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
     """``view``, marked as fleet-wide up to its last query: a template response is lazy, so it is rendered in here."""
 
     @wraps(view)
@@ -164,7 +164,7 @@ class OperatorAdmin(Audited, Exports, Presents, ModelAdmin):
     def get_urls(self) -> list[URLPattern]:
         patterns = super().get_urls()
         for pattern in patterns:
-            pattern.callback = _across_tenants(pattern.callback)
+            pattern.callback = across_tenants(pattern.callback)
         return patterns
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
