@@ -15,7 +15,7 @@ from llm import own_keys
 from llm.errors import ProviderAuthenticationError, ProviderNotConfigured
 from llm.models import LLM
 from llm.types import ChatMessage, Credentials
-from synapscale.common.errors import Refusal, Unprocessable
+from synapscale.common.errors import Conflict, Refusal, Unprocessable
 from workspaces.models import AccessToken, Membership, UserVariable
 
 PROMPT = "Reply with the word OK."
@@ -32,11 +32,14 @@ class KeyUnusable(Exception):
         self.message = message
 
 
-def admit(*, key: UserVariable, membership: Membership, access_token: AccessToken | None) -> Admitted:
+def admit(
+    *, key: UserVariable, membership: Membership, access_token: AccessToken | None, idempotency_key: str = ""
+) -> Admitted:
     """The call to try ``key`` with: the cheapest model of its provider that the workspace and the token, if there is one,
     allow.
 
-    Blocking. Raises KeyUnusable, or a Refusal when the call can't be made for another reason.
+    Blocking. Raises KeyUnusable, or a Refusal when the call can't be made for another reason: a Conflict when
+    ``idempotency_key`` says that it was made already.
     """
     source = "user" if key.user_id else "workspace"
     named = f"{key.name}: {whose_key(Credentials(provider=key.name, api_key='', source=source, hint=key.hint))}"
@@ -68,13 +71,15 @@ def admit(*, key: UserVariable, membership: Membership, access_token: AccessToke
             membership=membership,
             conversation_id=None,
             ask=ask,
+            idempotency_key=idempotency_key,
             access_token=access_token,
         )
     except Refusal as refusal:
         if refusal.code == ProviderNotConfigured.code:  # it can't be decrypted, or has just been taken away
             raise KeyUnusable(refusal.code, refusal.message) from None
         raise
-    assert isinstance(admitted, Admitted)
+    if not isinstance(admitted, Admitted):
+        raise Conflict("This call was made already.", code="key_tested_already")
     return admitted
 
 

@@ -5,11 +5,11 @@ made for them and metered as theirs; what the provider said is told in our words
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.db.models import Case, Value, When
 from django.http import HttpRequest, HttpResponseBase
@@ -24,39 +24,32 @@ from conversations import chat, key_tests
 from conversations.admission import Admitted
 from conversations.calls import Unsettled
 from conversations.models import Message
-from llm import client, own_keys
+from llm import client, fault_words, own_keys
 from office import shown
 from synapscale.common import audit
-from synapscale.common.confirming import Deed, Facts, NothingToType, Said, confirm_page
+from synapscale.common.confirming import Deed, Facts, Said, confirm_page
 from synapscale.common.errors import Refusal
+from synapscale.common.models import new_id
 from synapscale.common.panels import Tool
 from workspaces.models import Membership, UserVariable, Workspace
 
-logger = logging.getLogger(__name__)
 SECONDS = 30
 """A call that takes longer is stopped: somebody sits before the page and waits."""
+_REPEATED = {"key_tested_already", "request_in_progress"}
 PERMISSION = "workspaces.change_uservariable"
 
 _CODES = {
-    "provider_authentication_failed": gettext_lazy("%(provider)s refuses the key."),
-    "provider_permission_denied": gettext_lazy("%(provider)s takes the key, but lets it not use %(model)s."),
-    "provider_model_not_found": gettext_lazy("%(provider)s takes the key, but knows no model %(model)s."),
-    "provider_quota_exhausted": gettext_lazy("%(provider)s takes the key, but its account has no credit left."),
-    "provider_rate_limited": gettext_lazy("%(provider)s limits the rate of calls at the moment: try again later."),
-    "provider_unavailable": gettext_lazy("%(provider)s can't be reached at the moment."),
-    "provider_timeout": gettext_lazy("%(provider)s did not answer in time."),
-    "provider_stream_interrupted": gettext_lazy("%(provider)s began to answer and broke off."),
     "provider_not_configured": gettext_lazy("The key can't be read any more: it has to be typed again."),
     "key_inactive": gettext_lazy("The key is switched off: nothing was called."),
     "key_expired": gettext_lazy("The key has expired: nothing was called."),
     "no_member": gettext_lazy("Nobody could make the call: its owner is in no open workspace, or may not write there."),
     "no_model_to_test": gettext_lazy("There is no model of %(provider)s that may be called there and has a price."),
     "wallet_suspended": gettext_lazy("The wallet of the workspace is suspended: nothing was called."),
+    "insufficient_balance": gettext_lazy("The wallet does not cover the fee of a call on an own key."),
     "rate_limited": gettext_lazy("The workspace has made as many calls as it may this minute: try again later."),
     "unsettled": gettext_lazy("The call was made, but the database is away: see the usage of the workspace later."),
-    "insufficient_balance": gettext_lazy("The wallet does not cover the fee of a call on an own key."),
 }
-_OTHER = gettext_lazy("The call failed (%(code)s). Nothing is known of the key by that.")
+"""Why no call was made, or nothing is known of it; what a provider may have against it, ``llm.fault_words`` says."""
 
 
 @dataclass(frozen=True)
@@ -71,20 +64,23 @@ class Found:
         if not self.code:
             words = {"model": self.model, "time": shown.milliseconds(self.latency_ms)}
             return _("The key works: %(model)s answered in %(time)s.") % words
-        said = _CODES.get(self.code, _OTHER)
-        return str(said) % {"provider": provider, "model": self.model, "code": self.code}
+        if self.code in _CODES:
+            return str(_CODES[self.code]) % {"provider": provider}
+        return fault_words.said(self.code, provider=provider, model=self.model)
 
 
-def try_key(key: UserVariable, membership: Membership | None) -> Found:
-    """Make the call for ``membership``, and wait for it. In no transaction, which admission insists on."""
+def try_key(key: UserVariable, membership: Membership | None, once: str) -> Found | None:
+    """Make the call for ``membership``, and wait for it; None: it was made before for the same ``once``. In no transaction,
+    which admission insists on.
+    """
     if membership is None:
         return Found("no_member")
     try:
-        admitted = key_tests.admit(key=key, membership=membership, access_token=None)
+        admitted = key_tests.admit(key=key, membership=membership, access_token=None, idempotency_key=once)
     except key_tests.KeyUnusable as why:
         return Found(why.code)
     except Refusal as refusal:
-        return Found(refusal.code)
+        return None if refusal.code in _REPEATED else Found(refusal.code)
     model = str(admitted.plan.llm)
     try:
         answer = asyncio.run(_answer(admitted))
@@ -120,6 +116,12 @@ def member_for(key: UserVariable) -> Membership | None:
     return rows.filter(workspace=key.workspace_id).order_by(owners_first, "pk").first()
 
 
+class OnceForm(forms.Form):
+    """Made with the page and sent with the button: a double click makes one call."""
+
+    once = forms.RegexField(r"^office:[0-9a-f-]{36}$", widget=forms.HiddenInput)
+
+
 @dataclass(frozen=True)
 class KeyTest(Deed):
     key: UserVariable
@@ -128,7 +130,10 @@ class KeyTest(Deed):
     title = gettext_lazy("Test the key")
     button = gettext_lazy("Make the call")
     permission = PERMISSION
-    form = NothingToType
+    form = OnceForm
+
+    def initial(self) -> dict[str, Any]:
+        return {"once": f"office:{new_id()}"}
 
     @property
     def subject(self) -> str:
@@ -151,8 +156,10 @@ class KeyTest(Deed):
     def _name(self) -> str:
         return own_keys.PROVIDERS.get(self.key.name, self.key.name)
 
-    def do(self, given: Mapping[str, Any], *, actor: Any) -> Said:
-        found = try_key(self.key, self.membership)
+    def do(self, given: Mapping[str, Any], *, actor: Any) -> Said | None:
+        found = try_key(self.key, self.membership, given["once"])
+        if found is None:
+            return None
         audit.record(
             self.key,
             what=gettext_lazy("Tested."),

@@ -6,13 +6,12 @@ The figures are those of ``analytics``, asked for once by model and once by memb
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
 from django.db.models import Count, Q
 from django.http import HttpRequest
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -51,7 +50,7 @@ def context(request: HttpRequest, workspace: Workspace) -> Row:
         found["alerts"] = _alerts(workspace)
         found["alerts_url"] = _rows("analytics_alert", workspace)
     if user.has_perm("conversations.view_conversation"):
-        found["conversations"] = _conversations(workspace, with_titles=user.has_perm("conversations.read_content"))
+        found["conversations"] = _conversations(workspace)
         found["conversations_url"] = _rows("conversations_conversation", workspace)
     found["links"] = _links(request, workspace)
     return found
@@ -70,10 +69,21 @@ def _links(request: HttpRequest, workspace: Workspace) -> list[Row]:
         ("workspaces.view_membership", _("Members"), _rows("workspaces_membership", workspace)),
         ("billing.view_billingevent", _("Ledger"), _rows("billing_billingevent", workspace)),
         ("conversations.view_usagelog", _("Usage"), _rows("conversations_usagelog", workspace)),
+        ("analytics.view_report", _("Reports"), _rows("analytics_report", workspace)),
         ("analytics.view_alertrule", _("Alert rules"), _rows("analytics_alertrule", workspace)),
         ("tagging.view_tagrule", _("Rules of tags"), _rows("tagging_tagrule", workspace)),
     ]
+    if statement := _statement_url(workspace):
+        wanted.insert(2, ("billing.view_billingevent", _("Monthly statement"), statement))
     return [{"title": title, "url": url} for permission, title, url in wanted if request.user.has_perm(permission)]
+
+
+def _statement_url(workspace: Workspace) -> str:
+    """Empty where there is no page of statements."""
+    try:
+        return reverse("office_statement", args=[workspace.pk])
+    except NoReverseMatch:
+        return ""
 
 
 # --- Usage ------------------------------------------------------------------------------------------------------------
@@ -228,14 +238,13 @@ def alert_row(alert: Alert) -> Row:
     }
 
 
-def _conversations(workspace: Workspace, *, with_titles: bool) -> Iterable[Row]:
-    """The newest. What they are called, customers wrote."""
+def _conversations(workspace: Workspace) -> list[Row]:
+    """The newest, without their titles: customers wrote these, and whoever reads them is noted where they are shown."""
     rows = Conversation.objects.filter(workspace=workspace).select_related("user").order_by("-pk")
-    rows = rows.defer("context", "settings")
+    rows = rows.defer("title", "context", "settings")
     return [
         {
             "url": reverse("admin:conversations_conversation_change", args=[row.pk]),
-            "title": row.title if with_titles else "",
             "user": row.user.email,
             "kind": row.get_kind_display(),
             "messages": shown.count(row.message_count),

@@ -92,7 +92,7 @@ def confirm_page(
         raise PermissionDenied
     is_typed = request.method == "POST" and "typed" in request.POST
     form = deed.form(request.POST if is_typed else None, initial=deed.initial())
-    has_all = form.is_valid() if form.fields else True
+    has_all = form.is_valid() if is_typed else not form.visible_fields()
     if has_all and is_typed and "confirmed" in request.POST:
         try:
             said = deed.do(form.cleaned_data, actor=request.user)

@@ -10,7 +10,9 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 from django.utils import timezone
 
+from synapscale.common.history import what
 from tests.admin.rows import SECRET, Office, again, errors
+from tests.audited import changes, entries, notes
 from tests.people import Cast
 from workspaces.authentication import caller_of
 from workspaces.models import AccessToken, User, UserVariable
@@ -62,6 +64,13 @@ def test_a_token_is_revoked_on_its_page(office: Office, cast: Cast, bobs: Access
     assert caller_of(cast.bob.token) is not None
 
     assert said(office, office.client.post(url, CONFIRMED)) == "Revoked: 1."
+    (entry,) = entries(bobs)
+    assert (what(entry), entry.actor.email, entry.additional_data["reason"]) == (
+        "Revoked.",
+        "root@example.org",
+        "It leaked",
+    )
+    assert entry.changes == {"revoked_at": ["None", str(again(bobs).revoked_at)]}
     assert caller_of(cast.bob.token) is None
     assert caller_of(cast.alice.token) is not None
     when = again(bobs).revoked_at
@@ -70,6 +79,7 @@ def test_a_token_is_revoked_on_its_page(office: Office, cast: Cast, bobs: Access
     shown = office.open(again(bobs)).text
     assert url not in shown
     assert "revoked " in shown
+    assert "It stays so: issue a new one." in shown
 
 
 def test_tokens_are_revoked_in_the_list(office: Office, cast: Cast, bobs: AccessToken) -> None:
@@ -84,6 +94,7 @@ def test_tokens_are_revoked_in_the_list(office: Office, cast: Cast, bobs: Access
     url = office.url(AccessToken, "changelist")
     assert said(office, office.client.post(url, form)) == "Revoked: 2."
     assert caller_of(cast.alice.token) is caller_of(cast.bob.token) is None
+    assert notes(bobs) == notes(alices) == ["Revoked."]
     assert "They are all revoked already." in office.client.post(url, form, follow=True).text
 
 
@@ -100,6 +111,7 @@ def test_a_tokens_expiry_is_changed_while_it_is_not_revoked(office: Office, cast
     assert again(bobs).expires_at == ends
     assert "There was nothing left to do" in said(office, office.client.post(url, {**CONFIRMED, **typed}))
     assert said(office, office.client.post(url, CONFIRMED)) == "It expires: never."
+    assert changes(bobs) == {"expires_at": [str(ends), "None"]}
 
     AccessToken.objects.filter(pk=bobs.pk).update(revoked_at=timezone.now())
     refused = office.client.post(url, {**CONFIRMED, **typed})
@@ -160,6 +172,7 @@ def test_a_key_is_switched_off_and_on(office: Office, key: UserVariable) -> None
     assert again(key).is_active
 
     assert said(office, office.client.post(off, CONFIRMED)) == "Switched off."
+    assert changes(key) == {"is_active": ["True", "False"]}
     assert not again(key).is_active
     assert "There was nothing left to do" in said(office, office.client.post(off, CONFIRMED))
     shown = office.open(again(key)).text

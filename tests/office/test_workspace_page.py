@@ -22,16 +22,18 @@ from billing.models import Wallet
 from conversations.models import Conversation
 from llm.models import LLM
 from synapscale.common.errors import Forbidden
+from synapscale.common.history import what
 from tests import full
 from tests.admin.rows import answer_in
 from tests.analytics.usage import Call, write
+from tests.audited import entries
 from tests.catalogue import make_llm
 from tests.house import house  # noqa: F401
 from tests.people import Cast, Person, fund
 from workspaces.models import AccessToken, User, UserVariable, Workspace
 
 pytestmark = pytest.mark.django_db
-TITLE = "a title that support alone may read"
+TITLE = "a title, which a customer wrote"
 
 
 def signed_in(user: User) -> Client:
@@ -108,7 +110,8 @@ def test_it_shows_what_there_is_of_this_workspace_alone(root: Client, cast: Cast
     assert "Cost Warning, Acknowledged alice@example.org" in text
     assert "Model Charged Calls Tokens anthropic/anthropic-test $2.10 2 60 openai/openai-test $1.40 1 30" in text
     assert "Member Charged Calls Tokens bob@example.org $2.10 2 60 alice@example.org $1.40 1 30" in text
-    assert f"{TITLE} bob@example.org · Chat · 0 messages, $0.00" in text
+    assert "bob@example.org · Chat · 0 messages, $0.00" in text
+    assert TITLE not in page
     assert "charlie" not in text
     assert "77" not in text
     for url in re.findall(r'href="(/admin/[^"]*workspace__id__exact[^"]*)"', page):
@@ -203,6 +206,10 @@ def test_it_is_suspended_and_opened_again_with_a_reason(root: Client, cast: Cast
     assert Workspace.objects.get(pk=workspace.pk).is_open
     form = {"typed": "1", "confirmed": "1", "reason": "Unpaid bill"}
     assert said(root, root.post(f"{url}/suspend/", form)) == "Suspended."
+    (entry,) = entries(workspace)
+    assert (what(entry), entry.changes, entry.additional_data["reason"]) == (
+        "Suspended.", {"status": ["active", "suspended"]}, "Unpaid bill",
+    )  # fmt: skip
     with pytest.raises(Forbidden, match="The workspace is suspended"):
         answer_in(Conversation.objects.create(workspace=workspace, user=cast.alice.user), again(cast.alice), llm)
     assert cast.alice.get("conversations").status_code == 200

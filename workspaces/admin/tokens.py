@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -56,7 +57,7 @@ class AccessTokenAdmin(OperatorAdmin):
     """Tokens are issued and revoked, never edited. The raw text is shown once, when the token is issued."""
 
     form = AccessTokenForm
-    list_display = ("name", "prefix", "user", "workspace", "scopes", "state", "last_used_at", "created_at")
+    list_display = ("name", "prefix", "user", "workspace", "good_for", "state", "last_used_at", "created_at")
     list_filter = (("revoked_at", admin.EmptyFieldListFilter), TokenExpiryFilter, "last_used_at", "created_at")
     list_select_related = ("user", "workspace")
     list_defer = ("digest",)
@@ -64,19 +65,34 @@ class AccessTokenAdmin(OperatorAdmin):
     search_fields = ("prefix", "name__istartswith", "user__email", "workspace__slug")
     search_help_text = _("An id, the eight characters after “sk-syn-”, a user's e-mail address or a workspace's slug.")
     autocomplete_fields = ("user", "workspace")
-    readonly_fields = ("state",)
+    readonly_fields = ("standing",)
     add_fields = ("user", "workspace", "name", *issuing.RULES)
     fields = (
-        "name", "prefix", "state", "user", "workspace", *issuing.RULES, "revoked_at", "last_used_at", "created_at",
+        "name", "prefix", "standing", "user", "workspace", *issuing.RULES, "revoked_at", "last_used_at", "created_at",
     )  # fmt: skip
     actions = ("revoke",)
     actions_detail = ("revoke_this", "change_expiry")
+
+    @admin.display(description=_("scopes"))
+    def good_for(self, token: AccessToken) -> str:
+        return ", ".join(token.scopes)
 
     @admin.display(description=_("state"), ordering="revoked_at")
     def state(self, token: AccessToken) -> SafeString:
         if token.revoked_at is not None:
             return badge(gettext("revoked %(date)s") % {"date": moment(token.revoked_at, otherwise="")}, "danger")
         return expiry(token.expires_at) if token.expires_at else badge(gettext("valid"), "success")
+
+    @admin.display(description=_("state"))
+    def standing(self, token: AccessToken) -> SafeString:
+        """On its page, with what can be done."""
+        if token.revoked_at is not None:
+            said = gettext("It stays so: issue a new one.")
+        elif not token.is_valid:
+            said = gettext("Change its expiry to let it work again, or issue a new one.")
+        else:
+            return self.state(token)
+        return format_html("{} {}", self.state(token), said)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
