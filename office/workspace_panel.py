@@ -8,10 +8,11 @@ from __future__ import annotations
 import uuid
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from django.db.models import Count, Q
 from django.http import HttpRequest
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -22,7 +23,7 @@ from analytics.query import Wanted
 from billing.models import Wallet
 from conversations.models import Conversation
 from llm.models import LLM
-from office import shown
+from office import shown, statement_page, usage_report_page
 from office.dashboard import SEES_FIGURES, rows_url
 from synapscale.common.badges import SOON
 from synapscale.common.panels import Panel
@@ -68,22 +69,18 @@ def _links(request: HttpRequest, workspace: Workspace) -> list[Row]:
     wanted = [
         ("workspaces.view_membership", _("Members"), _rows("workspaces_membership", workspace)),
         ("billing.view_billingevent", _("Ledger"), _rows("billing_billingevent", workspace)),
+        (statement_page.PERMISSION, _("Monthly statement"), reverse("office_statement", args=[workspace.pk])),
         ("conversations.view_usagelog", _("Usage"), _rows("conversations_usagelog", workspace)),
+        (
+            usage_report_page.PERMISSION,
+            _("Usage report"),
+            f"{reverse('office_usage_report')}?{urlencode({'workspace': workspace.slug})}",
+        ),
         ("analytics.view_report", _("Reports"), _rows("analytics_report", workspace)),
         ("analytics.view_alertrule", _("Alert rules"), _rows("analytics_alertrule", workspace)),
         ("tagging.view_tagrule", _("Rules of tags"), _rows("tagging_tagrule", workspace)),
     ]
-    if statement := _statement_url(workspace):
-        wanted.insert(2, ("billing.view_billingevent", _("Monthly statement"), statement))
     return [{"title": title, "url": url} for permission, title, url in wanted if request.user.has_perm(permission)]
-
-
-def _statement_url(workspace: Workspace) -> str:
-    """Empty where there is no page of statements."""
-    try:
-        return reverse("office_statement", args=[workspace.pk])
-    except NoReverseMatch:
-        return ""
 
 
 # --- Usage ------------------------------------------------------------------------------------------------------------

@@ -65,8 +65,8 @@ def buttons(link: TagLink) -> SafeString | str:
     if link.state != TagLink.State.SUGGESTED:
         return "—"
     return format_html(
-        '<span class="office-buttons"><button type="submit" class="office-button" formaction="{}" aria-label="{}">{}</button> '
-        '<button type="submit" class="office-button" formaction="{}" aria-label="{}">{}</button></span>',
+        '<span class="office-decisions"><button type="submit" class="office-decide" formaction="{}" aria-label="{}">{}</button> '
+        '<button type="submit" class="office-decide" formaction="{}" aria-label="{}">{}</button></span>',
         reverse("admin:tagging_taglink_accept", args=[link.pk]),
         _("Accept “%(tag)s”") % {"tag": link.tag},
         _("Accept"),

@@ -114,6 +114,10 @@ def test_it_shows_what_there_is_of_this_workspace_alone(root: Client, cast: Cast
     assert TITLE not in page
     assert "charlie" not in text
     assert "77" not in text
+    assert "Members Ledger Monthly statement Usage Usage report" in text
+    for address in (f"statements/{cast.alice.workspace.pk}/", f"usage-report/?workspace={cast.alice.workspace.slug}"):
+        assert f'href="/admin/{address}"' in page
+        assert root.get(f"/admin/{address}").status_code == 200
     for url in re.findall(r'href="(/admin/[^"]*workspace__id__exact[^"]*)"', page):
         assert root.get(html.unescape(url)).status_code == 200, url
 
