@@ -1,6 +1,7 @@
 """Back office: what of the figures is looked at there."""
 
-from analytics.alert_admin import AlertAdmin, AlertDeliveryAdmin, AlertRuleAdmin, WebhookEndpointAdmin
+from analytics.alert_admin import AlertAdmin, AlertRuleAdmin
+from analytics.delivery_admin import AlertDeliveryAdmin, WebhookEndpointAdmin
 from analytics.report_admin import ReportAdmin, ReportMailAdmin, ReportRunAdmin
 
 __all__ = [

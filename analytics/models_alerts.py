@@ -178,4 +178,5 @@ class Alert(TenantModel):
         ]
 
     def __str__(self) -> str:
-        return f"{self.rule_id} on {self.subject_label}"
+        rule = self.rule.name if Alert.rule.is_cached(self) else self.rule_id
+        return f"{rule}: {self.subject_label}"

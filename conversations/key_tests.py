@@ -15,9 +15,8 @@ from llm import own_keys
 from llm.errors import ProviderAuthenticationError, ProviderNotConfigured
 from llm.models import LLM
 from llm.types import ChatMessage, Credentials
-from synapscale.common.errors import Refusal, Unprocessable
-from workspaces.authentication import Caller
-from workspaces.models import UserVariable
+from synapscale.common.errors import Conflict, Refusal, Unprocessable
+from workspaces.models import AccessToken, Membership, UserVariable
 
 PROMPT = "Reply with the word OK."
 MAX_TOKENS = 64
@@ -33,10 +32,14 @@ class KeyUnusable(Exception):
         self.message = message
 
 
-def admit(*, key: UserVariable, by: Caller) -> Admitted:
-    """The call to try ``key`` with: the cheapest model of its provider that the workspace and the token allow.
+def admit(
+    *, key: UserVariable, membership: Membership, access_token: AccessToken | None, idempotency_key: str = ""
+) -> Admitted:
+    """The call to try ``key`` with: the cheapest model of its provider that the workspace and the token, if there is one,
+    allow.
 
-    Blocking. Raises KeyUnusable, or a Refusal when the call can't be made for another reason.
+    Blocking. Raises KeyUnusable, or a Refusal when the call can't be made for another reason: a Conflict when
+    ``idempotency_key`` says that it was made already.
     """
     source = "user" if key.user_id else "workspace"
     named = f"{key.name}: {whose_key(Credentials(provider=key.name, api_key='', source=source, hint=key.hint))}"
@@ -44,7 +47,7 @@ def admit(*, key: UserVariable, by: Caller) -> Admitted:
         raise KeyUnusable("key_inactive", f"{named} is switched off.")
     if own_keys.is_expired(key):
         raise KeyUnusable("key_expired", f"{named} has expired.")
-    models = LLM.objects.callable_in(by.workspace, access_token=by.token)
+    models = LLM.objects.callable_in(membership.workspace, access_token=access_token)
     llm = models.filter(provider=key.name).cheapest()
     if llm is None:
         raise Unprocessable(
@@ -63,18 +66,20 @@ def admit(*, key: UserVariable, by: Caller) -> Admitted:
     )
     try:
         admitted = chat.admit(
-            user=by.user,
-            workspace=by.workspace,
-            membership=by.membership,
+            user=membership.user,
+            workspace=membership.workspace,
+            membership=membership,
             conversation_id=None,
             ask=ask,
-            access_token=by.token,
+            idempotency_key=idempotency_key,
+            access_token=access_token,
         )
     except Refusal as refusal:
         if refusal.code == ProviderNotConfigured.code:  # it can't be decrypted, or has just been taken away
             raise KeyUnusable(refusal.code, refusal.message) from None
         raise
-    assert isinstance(admitted, Admitted)
+    if not isinstance(admitted, Admitted):
+        raise Conflict("This call was made already.", code="key_tested_already")
     return admitted
 
 

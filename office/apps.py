@@ -7,10 +7,14 @@ class OfficeConfig(AppConfig):
 
     def ready(self) -> None:
         from llm import effects, price_proposals
-        from office import audited
+        from office import audited, key_checks, workspace_panel
         from office.model_effects import reliances
         from office.price_effects import price_effect
-        from synapscale.common import periodic
+        from synapscale.common import panels, periodic
+        from workspaces.models import UserVariable, Workspace
+
+        panels.add_tool(UserVariable, key_checks.TOOL)
+        panels.add_panel(Workspace, workspace_panel.PANEL)
 
         audited.track_all()
         # Models stand below those who use them; what a change of theirs does to usage and chats is told from here.

@@ -3,7 +3,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from office import dashboard, statement_page, usage_report_page
+from office import dashboard, key_checks, statement_page, usage_report_page
 from synapscale import probes, scrape
 
 urlpatterns = [
@@ -16,6 +16,11 @@ urlpatterns = [
     path("admin/usage-report/", admin.site.admin_view(usage_report_page.view), name="office_usage_report"),
     path("admin/statements/", admin.site.admin_view(statement_page.choose), name="office_statements"),
     path("admin/statements/<uuid:workspace_id>/", admin.site.admin_view(statement_page.show), name="office_statement"),
+    path(
+        "admin/workspaces/uservariable/<uuid:object_id>/test/",
+        admin.site.admin_view(key_checks.page),
+        name="office_test_key",
+    ),
     path("admin/", admin.site.urls),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="swagger"),

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import uuid
+from functools import partial
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
+from django.urls import URLPattern, path
 from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_POST
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from synapscale.common import audit
-from synapscale.common.admin import OperatorForm, TenantAdmin, ViewOnlyAdmin
+from synapscale.common import audit, panels
+from synapscale.common.admin import OperatorForm, TenantAdmin, ViewOnlyAdmin, across_tenants
+from synapscale.common.badges import badge
 from synapscale.common.errors import NotFound, Refusal
-from tagging import rules, vocabulary
+from tagging import rules, tag_pages, vocabulary
 from tagging.models import Tag, TagLink, TagRule
 from workspaces.models import User
 
@@ -70,7 +79,7 @@ class TagAdmin(TenantAdmin):
     list_select_related = ("workspace", "created_by")
     list_defer = ("metadata",)
     search_fields = ("label__startswith", "workspace__slug")
-    search_help_text = "An id, the beginning of a tag or a workspace's slug."
+    search_help_text = _("An id, the beginning of a tag or a workspace's slug.")
     autocomplete_fields = ("workspace",)
     readonly_fields = ("label", "is_system", "created_by", "created_at", "updated_at")
     fixed_fields = ("workspace",)
@@ -121,7 +130,8 @@ class TagRuleForm(OperatorForm):
             except Refusal as refusal:
                 _say(self, refusal)
         if (tag := cleaned.get("tag")) is not None and tag.is_system:
-            self.add_error("tag", f"The tag “{tag}” is set by the system only.")
+            said = gettext("The tag “%(tag)s” is set by the system only.") % {"tag": tag}
+            self.add_error("tag", ValidationError(said))
         return cleaned
 
     def _get_validation_exclusions(self) -> set[str]:
@@ -134,12 +144,14 @@ class TagRuleAdmin(TenantAdmin):
     """Rules are switched off, not deleted: what they have set names them."""
 
     form = TagRuleForm
-    list_display = ("created_at", "workspace", "name", "condition", "is_active", "is_builtin", "confidence_score")
+    list_display = (
+        "created_at", "workspace", "name", "condition", "is_active", "is_builtin", "confidence_score", "waiting", "precision",
+    )  # fmt: skip
     list_filter = ("is_active", "is_builtin", "created_at")
     list_select_related = ("workspace",)
     list_defer = ("settings",)
     search_fields = ("name__istartswith", "workspace__slug")
-    search_help_text = "An id, the beginning of a name or a workspace's slug."
+    search_help_text = _("An id, the beginning of a name or a workspace's slug.")
     autocomplete_fields = ("workspace", "tag")
     readonly_fields = ("is_builtin", "created_by", "created_at", "updated_at")
     fixed_fields = ("workspace",)
@@ -150,6 +162,26 @@ class TagRuleAdmin(TenantAdmin):
         names = super().get_readonly_fields(request, obj)
         return [*names, "name", "condition"] if obj is not None and obj.is_builtin else names
 
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """With what people think of the rules that are shown."""
+        changelist = super().get_changelist_instance(request)
+        shown = list(changelist.result_list)
+        found = rules.opinions(shown) if shown else {}
+        for rule in shown:
+            rule.record = found.get(rule.pk, rules.Record())
+        changelist.result_list = shown
+        return changelist
+
+    @admin.display(description=_("suggestions waiting"))
+    def waiting(self, rule: Any) -> str | int:
+        if not rule.record.suggested:
+            return 0
+        return format_html('<a href="{}">{}</a>', tag_pages.waiting_url(rule), rule.record.suggested)
+
+    @admin.display(description=_("precision"))
+    def precision(self, rule: Any) -> str:
+        return tag_pages.precision(rule.record)
+
     def save_model(self, request: HttpRequest, obj: TagRule, form: Any, change: bool) -> None:
         if not change:
             obj.created_by = operator(request)
@@ -158,38 +190,88 @@ class TagRuleAdmin(TenantAdmin):
 
 @admin.register(TagLink)
 class TagLinkAdmin(ViewOnlyAdmin):
-    """What is suggested can be decided here as well."""
+    """What is suggested is decided here as well: by a click in its row, on its page, or many at once."""
 
     is_big = True
     list_display = (
-        "created_at", "workspace", "tag", "target_type", "target_id", "state", "origin", "confidence_score",
+        "created_at", "workspace", "tag", "target", "status", "origin", "rule", "confidence_score", "decision",
     )  # fmt: skip
     list_filter = ("state", "origin", "created_at")
-    list_select_related = ("workspace", "tag")
+    list_select_related = ("workspace", "tag", "rule")
+    list_before_template = "admin/tagging/taglink/waiting.html"
     search_ids = ("pk", "workspace_id", "target_id")
     search_fields = ("workspace__slug",)
-    search_help_text = "An id, the id of what carries it or a workspace's slug."
+    search_help_text = _("An id, the id of what carries it or a workspace's slug.")
     actions = ("accept", "reject")  # type: ignore[assignment]  # of rules, not of money
 
     def has_decide_permission(self, request: HttpRequest) -> bool:
         return operator(request).has_perm("tagging.change_taglink")
 
-    @admin.action(description="Accept the selected suggestions", permissions=["decide"])
+    def get_queryset(self, request: HttpRequest) -> QuerySet[TagLink]:
+        return super().get_queryset(request).select_related("workspace", "tag", "rule")
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        names = super().get_list_display(request)
+        return names if self.has_decide_permission(request) else [name for name in names if name != "decision"]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        return super().changelist_view(request, {**tag_pages.waiting(), **(extra_context or {})})
+
+    @admin.display(description=_("what carries it"))
+    def target(self, link: TagLink) -> str:
+        return tag_pages.target(link)
+
+    @admin.display(description=_("state"), ordering="state")
+    def status(self, link: TagLink) -> SafeString:
+        kinds: dict[str, Any] = {"suggested": "warning", "rejected": "danger", "applied": "success"}
+        return badge(link.get_state_display(), kinds[link.state])
+
+    @admin.display(description=_("decide"))
+    def decision(self, link: TagLink) -> str:
+        return tag_pages.buttons(link)
+
+    # One by one
+
+    def get_urls(self) -> list[URLPattern]:
+        urls = super().get_urls()
+        pages = []
+        for name, accepts in (("accept", True), ("reject", False)):
+            view = partial(self.decide_view, accepts=accepts)
+            page = self.admin_site.admin_view(require_POST(across_tenants(view)))
+            pages.append(path(f"<uuid:pk>/{name}/", page, name=f"tagging_taglink_{name}"))
+        return [*pages, *urls]
+
+    def decide_view(self, request: HttpRequest, pk: uuid.UUID, *, accepts: bool) -> HttpResponseBase:
+        if not self.has_decide_permission(request):
+            raise PermissionDenied
+        self._decide(request, TagLink.objects.filter(pk=pk), accepts=accepts)
+        return HttpResponseRedirect(tag_pages.back_from(request))
+
+    # Many at once
+
+    @admin.action(description=_("Accept the selected suggestions"), permissions=["decide"])
     def accept(self, request: HttpRequest, queryset: QuerySet[TagLink]) -> None:
         self._decide(request, queryset, accepts=True)
 
-    @admin.action(description="Reject the selected suggestions", permissions=["decide"])
+    @admin.action(description=_("Reject the selected suggestions"), permissions=["decide"])
     def reject(self, request: HttpRequest, queryset: QuerySet[TagLink]) -> None:
         self._decide(request, queryset, accepts=False)
 
     def _decide(self, request: HttpRequest, queryset: QuerySet[TagLink], *, accepts: bool) -> None:
-        user, word = operator(request), "Accepted" if accepts else "Rejected"
+        user = operator(request)
         decided = []
         for link in queryset.filter(state=TagLink.State.SUGGESTED).select_related("tag"):
             try:
                 decided.append(rules.decide(link, accepts=accepts, user=user, now=timezone.now()))
             except NotFound:
                 continue  # the rule has withdrawn it meanwhile
+        what = _("Accepted.") if accepts else _("Rejected.")
         for link in decided:
-            audit.record(link, what=f"{word}.", changes={"state": (TagLink.State.SUGGESTED, link.state)})
-        self.message_user(request, f"{word}: {len(decided)}.", messages.SUCCESS if decided else messages.WARNING)
+            audit.record(link, what=what, changes={"state": (TagLink.State.SUGGESTED, link.state)})
+        said = gettext("Accepted: %(count)d.") if accepts else gettext("Rejected: %(count)d.")
+        level = messages.SUCCESS if decided else messages.WARNING
+        self.message_user(request, said % {"count": len(decided)}, level)
+
+
+panels.add_panel(TagLink, tag_pages.LINK_PANEL)
+panels.add_panel(TagRule, tag_pages.RULE_PANEL)

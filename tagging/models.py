@@ -175,10 +175,15 @@ class TagLink(TenantModel):
             models.Index(
                 fields=["workspace", "rule", "state"], condition=Q(rule__isnull=False), name="tag_links_by_rule"
             ),
+            # What people have decided is little of what rules have set, and says how good these are.
+            models.Index(
+                fields=["workspace", "rule"], condition=Q(decided_at__isnull=False), name="tag_links_decisions"
+            ),
         ]
 
     def __str__(self) -> str:
-        return f"{self.tag_id} on {self.target_type} {self.target_id}"
+        tag = self.tag.label if TagLink.tag.is_cached(self) else self.tag_id
+        return f"{tag} on {self.target_type} {self.target_id}"
 
     @property
     def is_auto(self) -> bool:

@@ -260,11 +260,18 @@ class Record:
         return (Decimal(self.accepted) / decided).quantize(_PLACES, ROUND_HALF_UP) if decided else None
 
 
-def records(rules: Iterable[TagRule], *, workspace_id: uuid.UUID) -> dict[uuid.UUID, Record]:
-    """How each of ``rules`` has done. One query."""
+def opinions(rules: Iterable[TagRule]) -> dict[uuid.UUID, Record]:
+    """The same without what was applied and nobody decided about, which is most: what lists can afford. One query."""
+    return records(rules, Q(state=TagLink.State.SUGGESTED) | Q(decided_at__isnull=False))
+
+
+def records(rules: Iterable[TagRule], narrowed: Q | None = None) -> dict[uuid.UUID, Record]:
+    """How each of ``rules`` has done, of whichever workspaces they are. One query."""
+    rules = list(rules)
     is_decided = Q(decided_at__isnull=False)
     rows = (
-        TagLink.objects.filter(workspace_id=workspace_id, rule__in=[rule.pk for rule in rules])
+        TagLink.objects.filter(workspace_id__in={rule.workspace_id for rule in rules}, rule__in=rules)
+        .filter(narrowed or Q())
         .order_by()
         .values_list("rule_id")
         .annotate(

@@ -6,7 +6,7 @@ not replace it, which would put the strong one's text into its hands.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -58,8 +58,7 @@ def issue(*, by: AccessToken, name: str, rules: dict[str, Any]) -> tuple[AccessT
 def change(*, token: AccessToken, by: AccessToken, changes: dict[str, Any]) -> AccessToken:
     """Give ``token`` another name or other rules."""
     token = _as_it_is_now(token)
-    if token.revoked_at is not None:
-        raise Conflict("This access token was revoked.", code="token_revoked")
+    _refuse_revoked(token)
     for name, value in changes.items():
         setattr(token, name, value)
     asked = set(changes)
@@ -89,9 +88,26 @@ def rotate(*, token: AccessToken, by: AccessToken, grace: timedelta = timedelta(
     return new
 
 
-def revoke(token: AccessToken) -> None:
-    """The row stays: calls and money name it. A second time changes nothing."""
-    AccessToken.objects.filter(pk=token.pk, revoked_at__isnull=True).update(revoked_at=timezone.now())
+def revoke(token: AccessToken, *, now: datetime | None = None) -> bool:
+    """The row stays: calls and money name it. Whether it was this that revoked it; a second time changes nothing."""
+    rows = AccessToken.objects.filter(pk=token.pk, revoked_at__isnull=True)
+    return bool(rows.update(revoked_at=now or timezone.now()))
+
+
+@transaction.atomic
+def set_expiry(token: AccessToken, expires_at: datetime | None) -> tuple[datetime | None, datetime | None]:
+    """What operators may do with any token that was not revoked: until when it was valid, and is now. Raises Conflict."""
+    token = _as_it_is_now(token)
+    _refuse_revoked(token)
+    before, token.expires_at = token.expires_at, expires_at
+    if before != expires_at:
+        AccessToken.objects.filter(pk=token.pk).update(expires_at=expires_at)
+    return before, expires_at
+
+
+def _refuse_revoked(token: AccessToken) -> None:
+    if token.revoked_at is not None:
+        raise Conflict("This access token was revoked.", code="token_revoked")
 
 
 def _as_it_is_now(token: AccessToken) -> AccessToken:

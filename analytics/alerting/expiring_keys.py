@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
 from django.db.models import Q, QuerySet
+from django.utils.translation import gettext_noop
 
 from analytics.alerting import words
 from analytics.alerting.conditions import Condition, Default, Observation
@@ -77,8 +78,8 @@ def _homes(users: Iterable[uuid.UUID]) -> dict[uuid.UUID, uuid.UUID]:
 
 KEY_EXPIRY = Condition(
     key="key_expiry",
-    title="Provider keys that expire",
-    unit="days before",
+    title=gettext_noop("Provider keys that expire"),
+    unit=gettext_noop("days before"),
     scopes=(Scope.PROVIDER, Scope.WORKSPACE, Scope.USER),
     find=_find,
     check=lambda rule: {} if rule.threshold <= 365 else {"threshold": "At most 365 days before."},

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from django.utils.translation import gettext_noop
+
 from analytics import latencies, latency, query
 from analytics.alerting import subjects, words
 from analytics.alerting.conditions import Condition, Default, Observation, Setting
@@ -23,7 +25,9 @@ from conversations.models import UsageLog
 _ALL = tuple(Scope.values)
 _PERCENTS = {"p50": 50, "p95": 95, "p99": 99}
 _KEY_SOURCE = Setting(
-    "Only calls on such keys: user, workspace or global (the house's).", "", ("", *UsageLog.KeySource.values)
+    gettext_noop("Only calls on such keys: user, workspace or global (the house's)."),
+    "",
+    ("", *UsageLog.KeySource.values),
 )
 
 
@@ -79,12 +83,14 @@ def _costs(rule: AlertRule, now: datetime) -> list[Observation]:
 
 COST = Condition(
     key="cost",
-    title="What calls cost",
-    unit="USD",
+    title=gettext_noop("What calls cost"),
+    unit=gettext_noop("USD"),
     scopes=_ALL,
     find=_costs,
     settings={
-        "of": Setting("cost: what the wallet paid; provider_cost: what the providers ask.", "cost", tuple(_PAID)),
+        "of": Setting(
+            gettext_noop("cost: what the wallet paid; provider_cost: what the providers ask."), "cost", tuple(_PAID)
+        ),
         "key_source": _KEY_SOURCE,
     },
     default=Default(
@@ -115,8 +121,8 @@ def _error_rates(rule: AlertRule, now: datetime) -> list[Observation]:
 
 ERROR_RATE = Condition(
     key="error_rate",
-    title="The share of calls that fail",
-    unit="share, 0 to 1",
+    title=gettext_noop("The share of calls that fail"),
+    unit=gettext_noop("share, 0 to 1"),
     scopes=_ALL,
     find=_error_rates,
     settings={"key_source": _KEY_SOURCE},
@@ -199,13 +205,13 @@ def _check_latency(rule: AlertRule) -> dict[str, str]:
 
 LATENCY = Condition(
     key="latency",
-    title="How long answers take",
-    unit="seconds",
+    title=gettext_noop("How long answers take"),
+    unit=gettext_noop("seconds"),
     scopes=_ALL,
     find=_latencies,
     settings={
         "statistic": Setting(
-            "p50, p95, p99 or average of the time to the whole answer.", "p95", (*_PERCENTS, "average")
+            gettext_noop("p50, p95, p99 or average of the time to the whole answer."), "p95", (*_PERCENTS, "average")
         ),
         "key_source": _KEY_SOURCE,
     },

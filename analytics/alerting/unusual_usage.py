@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 
+from django.utils.translation import gettext_noop
+
 from analytics import query
 from analytics.alerting import robust, subjects, words
 from analytics.alerting.conditions import Condition, Default, Observation, Setting
@@ -136,17 +138,17 @@ def _check(rule: AlertRule) -> dict[str, str]:
 
 ANOMALY = Condition(
     key="anomaly",
-    title="Usage unlike that of the same hour of other days",
-    unit="standard deviations from the median",
+    title=gettext_noop("Usage unlike that of the same hour of other days"),
+    unit=gettext_noop("standard deviations from the median"),
     scopes=(Scope.FLEET, Scope.WORKSPACE, Scope.LLM, Scope.PROVIDER),
     find=_find,
     settings={
         "metric": Setting(
-            "provider_cost, cost, calls or total_tokens (in millions).", "provider_cost", tuple(_METRICS)
+            gettext_noop("provider_cost, cost, calls or total_tokens (in millions)."), "provider_cost", tuple(_METRICS)
         ),
-        "days": Setting("How many days back is compared with.", 14, between=(3, 60)),
-        "min_days": Setting("With fewer days since the first call nothing is said.", 7, between=(3, 60)),
-        "floor": Setting("Less than this above the median is no anomaly; in the metric's unit.", "1.00"),
+        "days": Setting(gettext_noop("How many days back is compared with."), 14, between=(3, 60)),
+        "min_days": Setting(gettext_noop("With fewer days since the first call nothing is said."), 7, between=(3, 60)),
+        "floor": Setting(gettext_noop("Less than this above the median is no anomaly; in the metric's unit."), "1.00"),
     },
     check=_check,
     default=Default(

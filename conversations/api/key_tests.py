@@ -73,8 +73,9 @@ class _KeyTestView(AsyncActionsMixin, StrictQuery, APIView):  # type: ignore[mis
     def post(self, request: Request, provider: str, **kwargs: Any) -> Any:
         key = own_keys.find_key(owner=self.owner(), provider=provider)
         require_asgi(request)
+        who = caller(request)
         try:
-            admitted = key_tests.admit(key=key, by=caller(request))
+            admitted = key_tests.admit(key=key, membership=who.membership, access_token=who.token)
         except key_tests.KeyUnusable as why:
             return _failed(provider, why.code, why.message)
         return self._tried(admitted)

@@ -9,15 +9,20 @@ from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters
+from unfold.decorators import action
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminTextInputWidget, UnfoldBooleanSwitchWidget
 
 from llm import connections, hosts
 from llm.admin.discovery import may_import, models_page
+from llm.admin.host_checks import HostTest
 from llm.models import ProviderConnection
-from synapscale.common.admin import OperatorAdmin, OperatorForm
+from synapscale.common.admin import OperatorAdmin, OperatorForm, row_key
+from synapscale.common.confirming import confirm_page
 
 
 class ProviderConnectionForm(OperatorForm):
@@ -99,6 +104,16 @@ class ProviderConnectionAdmin(OperatorAdmin):
     @admin.display(description="present key")
     def masked(self, connection: ProviderConnection) -> str:
         return "none" if connection.ciphertext is None else f"••••{connection.hint}"
+
+    # Testing
+
+    actions_detail = ("test_key",)
+
+    @action(description=_("Test the key"), url_path="test", icon="network_check", permissions=["change"])
+    def test_key(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        connection = get_object_or_404(ProviderConnection, pk=row_key(object_id))
+        back = reverse("admin:llm_providerconnection_change", args=[connection.pk])
+        return confirm_page(self, request, HostTest(connection), back=back)
 
     # Views
 

@@ -18,7 +18,7 @@ from django.contrib import admin
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.db import models
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.template.response import SimpleTemplateResponse
 from django.urls import URLPattern, reverse
 from django.utils.html import format_html_join
@@ -29,6 +29,7 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import ActionForm
 from unfold.widgets import UnfoldAdminSelectWidget
 
+from synapscale.common import panels
 from synapscale.common.exporting import Exports
 from synapscale.common.history import Audited
 from synapscale.common.listing import (
@@ -48,7 +49,7 @@ admin.site.index_title = "SynapScale"
 # --- Reading across tenants -----------------------------------------------------------------------------------------
 
 
-def _across_tenants(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+def across_tenants(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
     """``view``, marked as fleet-wide up to its last query: a template response is lazy, so it is rendered in here."""
 
     @wraps(view)
@@ -111,6 +112,14 @@ def as_uuid(text: str) -> uuid.UUID | None:
         return None
 
 
+def row_key(object_id: str | None) -> uuid.UUID:
+    """The key in the address of a page. Raises Http404 for what is none."""
+    key = as_uuid(object_id or "")
+    if key is None:
+        raise Http404
+    return key
+
+
 class OperatorAdmin(Audited, Exports, CountedLists, Presents, ModelAdmin):
     """The base of all model admins of the project.
 
@@ -121,6 +130,7 @@ class OperatorAdmin(Audited, Exports, CountedLists, Presents, ModelAdmin):
     form: type[forms.ModelForm] = OperatorForm
     action_form = ChooseAction
     ordering: ClassVar[tuple[str, ...]] = ("-id",)
+    change_form_outer_before_template = "admin/panels.html"
     list_per_page = 50
     list_max_show_all = 200
     list_select_related: ClassVar[tuple[str, ...]] = ()
@@ -141,8 +151,20 @@ class OperatorAdmin(Audited, Exports, CountedLists, Presents, ModelAdmin):
     def get_urls(self) -> list[URLPattern]:
         patterns = super().get_urls()
         for pattern in patterns:
-            pattern.callback = _across_tenants(pattern.callback)
+            pattern.callback = across_tenants(pattern.callback)
         return patterns
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        row = context.get("original")
+        if row is not None:
+            context["panels"] = panels.panels_of(request, row)
+            own = [one for one in context.get("actions_detail", ()) if self.offers(row, _last_part(one.get("path")))]
+            context["actions_detail"] = [*own, *panels.tools_of(request, row)]
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def offers(self, row: Any, action: str) -> bool:
+        """Whether the page of ``row`` shows the button of the action with this ``url_path``: there is something to do."""
+        return True
 
     # Rows
 
@@ -266,6 +288,10 @@ class OperatorAdmin(Audited, Exports, CountedLists, Presents, ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self.is_deletable and super().has_delete_permission(request, obj)
+
+
+def _last_part(path: str | None) -> str:
+    return (path or "").rstrip("/").rpartition("/")[2]
 
 
 def _any(conditions: Iterable[Q]) -> Q:

@@ -157,7 +157,7 @@ class RuleViewSet(StrictQuery, viewsets.ModelViewSet[TagRule]):
 
     def _shown(self, found: Any, *, many: bool = False) -> Any:
         rows = found if many else [found]
-        records = rules.records(rows, workspace_id=caller(self.request).workspace.pk)
+        records = rules.records(rows)
         return RuleSerializer(found, many=many, context={**self.get_serializer_context(), "records": records}).data
 
 

@@ -372,3 +372,42 @@ def test_a_model_keeps_its_host_when_it_is_changed(office: Office, lab: Provider
     # It has a price by now: what it is stays, whatever is typed.
     assert office.save(llm, connection="", provider="openai", **prices).status_code == 302
     assert (again(llm).connection, again(llm).provider) == (lab, "private")
+
+
+# --- Testing the key --------------------------------------------------------------------------------------------------
+
+
+def tested(office: Office, connection: ProviderConnection) -> str:
+    url = f"/admin/llm/providerconnection/{connection.pk}/test/"
+    assert url in office.open(connection).text
+    assert "for the list of models at" in office.client.get(url).text
+    response = office.client.post(url, {"typed": "1", "confirmed": "1"}, follow=True)
+    assert HOST_KEY not in response.text
+    (said,) = response.context["messages"]
+    return str(said)
+
+
+def test_a_hosts_key_is_tested_by_asking_for_its_models(
+    office: Office, lab: ProviderConnection, provider: StandIn
+) -> None:
+    assert tested(office, lab).endswith("The host answers and takes the key: it lists 2 models.")
+    for status, said in (
+        (401, "Lab refuses the key."),
+        (404, "The host answers, but has no list of models there: nothing is known of the key."),
+        (503, "Lab can't be reached at the moment."),
+    ):
+        provider.always(refusal(status, message="No good: {key}"))
+        assert tested(office, lab).endswith(f": {said}")
+    ProviderConnection.objects.update(is_active=False)
+    assert tested(office, lab).endswith("The host is switched off: nothing was called.")
+    assert notes(lab) == ["Tested."] * 5
+
+
+def test_testing_a_hosts_key_asks_for_the_permission(
+    clerks_office: Office, clerk: User, lab: ProviderConnection, provider: StandIn
+) -> None:
+    url = f"/admin/llm/providerconnection/{lab.pk}/test/"
+    clerk.user_permissions.set(Permission.objects.filter(codename="view_providerconnection"))
+    assert url not in clerks_office.open(lab).text
+    assert clerks_office.client.post(url, {"typed": "1", "confirmed": "1"}).status_code == 403
+    assert provider.requests == []

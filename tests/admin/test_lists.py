@@ -48,6 +48,8 @@ def test_lists_make_as_many_queries_for_50_rows_as_for_5(office: Office) -> None
         "conversations.Agent": 5,
         "conversations.ConversationLLM": 5,
         "conversations.UsageLog": 5,
+        "tagging.TagLink": 5,  # how many suggestions wait
+        "tagging.TagRule": 5,  # what people think of the rules
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +14,7 @@ from tagging.links import Target
 from tagging.models import Tag, TagLink, TagRule
 from tests.admin.rows import Office, again, errors, make_workplace
 from tests.audited import entries, notes
-from tests.people import Cast
+from tests.people import Cast, Person
 from tests.tagging.tagged import condition, links_of, make_link, make_rule, make_tag
 from workspaces.models import User
 
@@ -154,6 +156,72 @@ def test_who_may_only_look_decides_nothing(clerks_office: Office, clerk: User, c
     clerk.user_permissions.add(Permission.objects.get(codename="change_taglink"))
     clerks_office.act(TagLink, "accept", link)
     assert again(link).state == "applied"
+
+
+def suggested(person: Person, label: str = "a", rule: TagRule | None = None) -> TagLink:
+    rule = rule or make_rule(person)
+    return make_link(make_tag(person, label), Target("user", person.user.pk), rule=rule, state="suggested")
+
+
+@pytest.mark.parametrize(
+    ("action", "word", "state"), [("accept", "Accepted", "applied"), ("reject", "Rejected", "rejected")]
+)
+def test_a_suggestion_is_decided_by_one_click(
+    office: Office, root: User, cast: Cast, action: str, word: str, state: str
+) -> None:
+    link = suggested(cast.alice)
+    url = f"/admin/tagging/taglink/{link.pk}/{action}/"
+    for page in (office.list(TagLink), office.open(link)):
+        assert f'formaction="{url}"' in page.text
+    assert office.client.get(url).status_code == 405
+    assert again(link).state == "suggested"
+    here = "/admin/tagging/taglink/?state__exact=suggested"
+
+    response = office.client.post(url, headers={"referer": f"http://testserver{here}"})
+
+    assert response["Location"] == here
+    assert f"{word}: 1." in office.client.get(here).text
+    assert (again(link).state, again(link).decided_by) == (state, root)
+    assert notes(link) == [f"{word}."]
+    assert f"{word}: 0." in office.client.post(url, follow=True).text
+    assert notes(link) == [f"{word}."]
+    assert f'formaction="{url}"' not in office.list(TagLink).text + office.open(link).text
+    foreign = office.client.post(url, headers={"referer": "https://evil.example/admin/tagging/taglink/"})
+    assert foreign["Location"] == "/admin/tagging/taglink/"
+
+
+def test_a_click_asks_for_the_permission_to_decide(clerks_office: Office, clerk: User, cast: Cast) -> None:
+    link = suggested(cast.alice)
+    clerk.user_permissions.set(Permission.objects.filter(codename="view_taglink"))
+    assert "formaction" not in clerks_office.list(TagLink).text + clerks_office.open(link).text
+    for action in ("accept", "reject"):
+        assert clerks_office.client.post(f"/admin/tagging/taglink/{link.pk}/{action}/").status_code == 403
+    assert again(link).state == "suggested"
+
+
+def test_the_list_says_how_many_wait_and_a_rule_how_often_it_was_right(office: Office, root: User, cast: Cast) -> None:
+    assert "No suggestion waits for a decision." in office.list(TagLink).text
+    rule = make_rule(cast.alice)
+    links = [suggested(cast.alice, label, rule) for label in "abcdef"]
+    suggested(cast.charlie)
+    for link in links[:3]:
+        office.client.post(f"/admin/tagging/taglink/{link.pk}/accept/")
+    office.client.post(f"/admin/tagging/taglink/{links[3].pk}/reject/")
+
+    assert "3 suggestions wait for a decision." in office.list(TagLink).text
+    page = " ".join(re.sub("<[^>]+>", " ", office.open(rule).text).split())
+    assert "Precision 75.0 %, of 4 Set 3 Accepted by people 3 Rejected by people 1 Suggestions waiting 2" in page
+    assert "Precision of the rule 75.0 %, of 4" in " ".join(re.sub("<[^>]+>", " ", office.open(links[4]).text).split())
+    listed = office.list(TagRule).text
+    assert "75.0 %, of 4" in listed
+    assert "nobody has decided yet" in listed
+    (url,) = {
+        url
+        for url in re.findall(r'href="(/admin/tagging/taglink/[^"]*rule__id__exact[^"]*)"', listed)
+        if str(rule.pk) in url
+    }
+    found = office.client.get(html.unescape(url)).context["cl"].result_list
+    assert {row.pk for row in found} == {links[4].pk, links[5].pk}
 
 
 def test_lists_are_found_by_what_operators_know(office: Office) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -75,15 +74,6 @@ def test_an_operators_rule_is_made(office: Office) -> None:
     assert office.add(AlertRule, **given).status_code == 302
     rule = AlertRule.objects.get()
     assert (rule.workspace, rule.created_by.email) == (None, "root@example.org")
-
-
-def test_rules_are_silenced_for_a_day(office: Office, alert: Alert) -> None:
-    rule = AlertRule.objects.get()
-    office.act(AlertRule, "silence", rule)
-    until = again(rule).silenced_until
-    assert timedelta(hours=23) < until - timezone.now() < timedelta(hours=25)
-    office.act(AlertRule, "end_silence", rule)
-    assert again(rule).silenced_until is None
 
 
 def test_a_webhook_never_shows_its_secret(office: Office, alert: Alert) -> None:

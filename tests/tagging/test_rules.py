@@ -227,7 +227,7 @@ def test_a_record_counts_what_became_of_it(alice: Person, rule: TagRule, django_
         if link.tag.label in "abce":
             rules.decide(link, accepts=link.tag.label in "ae", user=alice.user, now=now)
     with django_assert_num_queries(1):
-        found = rules.records([rule, other], workspace_id=alice.workspace.pk)
+        found = rules.records([rule, other])
     assert found == {rule.pk: Record(applied=3, suggested=1, accepted=2, rejected=2)}
     assert found[rule.pk].precision == Decimal("0.500")
 

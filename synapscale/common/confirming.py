@@ -1,0 +1,119 @@
+"""Pages that ask before something is done: a form, then what it would do, then doing it.
+
+Nothing is done by a GET, nor before the second page is confirmed; what is done once finds nothing left to do when its form
+is sent again. The view is in no transaction: what a deed does is one of its own, or a call that waits for others.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from django import forms
+from django.contrib import messages
+from django.contrib.admin import ModelAdmin
+from django.contrib.admin.helpers import AdminForm
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from unfold.widgets import UnfoldAdminTextareaWidget
+
+from synapscale.common.errors import Refusal
+
+Facts = list[tuple[Any, Any]]
+"""What something is called, and what it is."""
+
+
+class ReasonForm(forms.Form):
+    reason = forms.CharField(
+        max_length=300,
+        label=gettext_lazy("Reason"),
+        help_text=gettext_lazy("Kept in the audit log."),
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+    )
+
+
+class NothingToType(forms.Form):
+    """For what is only to be confirmed."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What was done, in words for whoever did it."""
+
+    text: Any
+    level: int = messages.SUCCESS
+
+
+class Deed(ABC):
+    """Something that can be done to rows, for whoever has ``permission``."""
+
+    title: ClassVar[Any]
+    button: ClassVar[Any]
+    permission: ClassVar[str]
+    form: ClassVar[type[forms.Form]] = ReasonForm
+    is_dangerous: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def subject(self) -> str:
+        """What it is done to."""
+
+    def initial(self) -> dict[str, Any]:
+        return {}
+
+    def facts(self) -> Facts:
+        """What is worth knowing before."""
+        return []
+
+    @abstractmethod
+    def effect(self, given: Mapping[str, Any]) -> Facts:
+        """What it would do, as things are now."""
+
+    @abstractmethod
+    def do(self, given: Mapping[str, Any], *, actor: Any) -> Said | None:
+        """Do it; None: there was nothing left to be done. Raises a Refusal."""
+
+
+def confirm_page(
+    model_admin: ModelAdmin[Any],
+    request: HttpRequest,
+    deed: Deed,
+    *,
+    back: str,
+    hidden: Iterable[tuple[str, str]] = (),
+) -> HttpResponseBase:
+    """Answer a request for ``deed``; afterwards the browser goes to ``back``. ``hidden`` is sent along with the forms."""
+    if not request.user.has_perm(deed.permission):
+        raise PermissionDenied
+    is_typed = request.method == "POST" and "typed" in request.POST
+    form = deed.form(request.POST if is_typed else None, initial=deed.initial())
+    has_all = form.is_valid() if is_typed else not form.visible_fields()
+    if has_all and is_typed and "confirmed" in request.POST:
+        try:
+            said = deed.do(form.cleaned_data, actor=request.user)
+        except Refusal as refusal:
+            form.add_error(None, refusal.message)
+            has_all = False
+        else:
+            done = said or Said(_("There was nothing left to do: it was done already."), messages.WARNING)
+            messages.add_message(request, done.level, str(done.text))
+            return HttpResponseRedirect(back)
+    context = {
+        **model_admin.admin_site.each_context(request),
+        "opts": model_admin.opts,
+        "title": deed.title,
+        "deed": deed,
+        "back": back,
+        "hidden": list(hidden),
+        "form": form,
+        "adminform": AdminForm(form, [(None, {"fields": list(form.fields)})], {}),  # type: ignore[arg-type]
+        "is_confirming": has_all,
+        "facts": deed.facts(),
+        "effect": deed.effect(form.cleaned_data if form.is_bound else {}) if has_all else [],
+    }
+    return TemplateResponse(request, "admin/confirm.html", context)
