@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -18,7 +17,7 @@ from unfold.decorators import action
 from billing import money_actions, wallet_ledger
 from billing.models import BillingEvent, Hold, HoldIncident, TokenSpend, Wallet
 from billing.money_page import money_page
-from synapscale.common.admin import TenantAdmin, ViewOnlyAdmin, as_uuid
+from synapscale.common.admin import TenantAdmin, ViewOnlyAdmin, row_key
 from synapscale.common.money import usd_text
 
 MAY_DOWNLOAD = "billing.download_lists"
@@ -74,7 +73,7 @@ class WalletAdmin(TenantAdmin):
         found = super().get_actions_detail(request, object_id)
         if len({action.path for action in found} & {"suspend", "reopen"}) < 2:
             return found  # they have one permission, so neither is there
-        key = as_uuid(str(object_id))
+        key = row_key(str(object_id))
         is_open = key is None or Wallet.objects.filter(pk=key, status=Wallet.Status.OPEN).exists()
         return [action for action in found if action.path != ("reopen" if is_open else "suspend")]
 
@@ -90,7 +89,7 @@ class WalletAdmin(TenantAdmin):
         return request.user.has_perm("billing.suspend_wallet")
 
     def _wallet(self, request: HttpRequest, object_id: str) -> Wallet:
-        return get_object_or_404(Wallet.objects.select_related("workspace"), pk=_key(object_id))
+        return get_object_or_404(Wallet.objects.select_related("workspace"), pk=row_key(object_id))
 
     @action(description=_("Top up"), url_path="top-up", icon="add", permissions=["top_up"])
     def top_up(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
@@ -211,12 +210,12 @@ class BillingEventAdmin(ViewOnlyAdmin):
     def has_refund_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         """For charges; what came in can't be given back."""
         has_it = request.user.has_perm("billing.refund_billingevent")
-        return has_it and BillingEvent.objects.filter(pk=_key(str(object_id)), amount_usd__lt=0).exists()
+        return has_it and BillingEvent.objects.filter(pk=row_key(object_id), amount_usd__lt=0).exists()
 
     @action(description=_("Refund"), url_path="refund", icon="undo", permissions=["refund"])
     def refund(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
         events = BillingEvent.objects.select_related("workspace", "wallet__workspace", "user")
-        event = get_object_or_404(events, pk=_key(object_id))
+        event = get_object_or_404(events, pk=row_key(object_id))
         return money_page(self, request, money_actions.Refund(event.wallet, event))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[BillingEvent]:
@@ -235,13 +234,6 @@ class BillingEventAdmin(ViewOnlyAdmin):
     def related_message(self, event: BillingEvent) -> str | None:
         log = wallet_ledger.usage_of(event)
         return None if log is None else _link("conversations_message", log.message_id)
-
-
-def _key(object_id: str) -> uuid.UUID:
-    key = as_uuid(object_id)
-    if key is None:
-        raise Http404
-    return key
 
 
 def _link(model: str, key: Any) -> str:

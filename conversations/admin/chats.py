@@ -14,10 +14,10 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action
 
 from conversations import attachments
-from conversations.admin.content import HoldsContent, LeadsToTranscript, key_of, may_read
+from conversations.admin.content import HoldsContent, LeadsToTranscript, may_read
 from conversations.admin.transcripts import transcript_page
 from conversations.models import Agent, Conversation, Message, MessageImage
-from synapscale.common.admin import TenantAdmin, ViewOnlyAdmin
+from synapscale.common.admin import TenantAdmin, ViewOnlyAdmin, row_key
 
 
 @admin.register(Agent)
@@ -80,7 +80,7 @@ class ConversationAdmin(HoldsContent, LeadsToTranscript, TenantAdmin):
 
     @action(description=_("Read transcript"), url_path="transcript", icon="forum", permissions=["read_transcript"])
     def transcript(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return transcript_page(self, request, key_of(object_id))
+        return transcript_page(self, request, row_key(object_id))
 
 
 class StatusFilter(admin.ChoicesFieldListFilter):

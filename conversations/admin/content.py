@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy
 from unfold.decorators import action
 
 from synapscale.common import audit
-from synapscale.common.admin import OperatorAdmin, as_uuid
+from synapscale.common.admin import OperatorAdmin, row_key
 
 READ_CONTENT = "conversations.read_content"
 
@@ -116,7 +116,7 @@ class LeadsToTranscript(OperatorAdmin):
         permissions=["read_transcript"],
     )
     def read_transcript(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        row = self.get_object(request, str(key_of(object_id)))
+        row = self.get_object(request, str(row_key(object_id)))
         if row is None:
             raise Http404
         return HttpResponseRedirect(address(*self.place_of(row)))
@@ -124,13 +124,6 @@ class LeadsToTranscript(OperatorAdmin):
     def place_of(self, row: Any) -> tuple[uuid.UUID, uuid.UUID | None]:
         """The keys of the conversation and the message."""
         return row.conversation_id, row.message_id
-
-
-def key_of(object_id: str) -> uuid.UUID:
-    key = as_uuid(object_id)
-    if key is None:
-        raise Http404
-    return key
 
 
 def address(conversation_id: uuid.UUID, message_id: uuid.UUID | None = None) -> str:
