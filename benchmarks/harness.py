@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 RUNS = 15
-OK = 200
+OK, SERVER_ERROR = 200, 500
 
 
 @dataclass

@@ -107,4 +107,4 @@ def test_the_walk_asks_what_to_put_into_an_address(office: Office, monkeypatch: 
     monkeypatch.setattr(office_pages, "OBJECT", set())
 
     with pytest.raises(LookupError, match="what is id"):
-        list(office_pages.pages(lambda model: []))
+        list(office_pages.pages(lambda model: [], {"workspace_id": []}))
