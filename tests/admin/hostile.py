@@ -74,3 +74,12 @@ def _tag() -> dict[str, str]:
     name = "<script>window.pwned</script>\u202egnp"
     value = "<img/src=x/onerror=window.pwned=1>\u200b"
     return {"name": name, "value": value, "label": f"{name}:{value}"}
+
+
+def pages_of_no_row(talk: Talk) -> list[str]:
+    workspace = talk.conversation.workspace_id
+    return [
+        *("/admin/", "/admin/workspaces/", "/admin/conversations/", "/admin/statements/"),
+        f"/admin/statements/{workspace}/",
+        *(f"/admin/usage-report/?by={by}" for by in ("workspace", "user", "tag", "model")),
+    ]

@@ -63,7 +63,7 @@ def test_a_role_without_the_permission_sees_none_of_it(page_of: PageOf) -> None:
     page = page_of(somebody_of("Operator")).change(talk.conversation)
 
     expect(page.raw.get_by_role("link", name="Read transcript")).to_have_count(0)
-    expect(page.raw.get_by_text("hidden: needs the permission to read content")).to_have_count(2)
+    expect(page.raw.get_by_text("hidden: needs the permission to read content")).to_have_count(3)
     assert WRITTEN["title"] not in page.raw.content()
     page.axe().shot("conversation-hidden")
     assert readings() == []
