@@ -71,7 +71,9 @@ def pages(rows_of: RowsOf, arguments: Mapping[str, Sequence[Any]] | None = None)
         if found.name in SKIPPED:
             continue
         model = found.model
-        kind, label = _kind(found, model), model._meta.label if model else found.name.removeprefix("admin:")
+        kind, label = _kind(found, model), found.name.removeprefix("admin:")
+        if model is not None and kind not in {"row, other page", "other"}:
+            label = model._meta.label
         choices: list[tuple[str, dict[str, Any]]] = [("", {})]
         for parameter in found.parameters:
             if model is not None and parameter in OBJECT:
@@ -94,7 +96,8 @@ def _kind(found: _Found, model: type[Model] | None) -> str:
     if model is None:
         return "other"
     page = found.name.removeprefix(f"admin:{model._meta.app_label}_{model._meta.model_name}_")
-    return {"changelist": "list", "change": "row"}.get(page, page.removeprefix("admin:").replace("_", " "))
+    usual = {"changelist": "list", "change": "row", "add": "add", "history": "history", "delete": "delete"}
+    return usual.get(page) or ("row, other page" if found.parameters else "other")
 
 
 def _patterns(patterns: Iterable[Any], route: str = "", spaces: tuple[str, ...] = ()) -> Iterator[_Found]:
