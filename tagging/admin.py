@@ -106,7 +106,7 @@ class TagAdmin(TenantAdmin):
         """Not the page of thousands of links that Django would make, all of them protected."""
         tags = list(objs)
         carriers = sum(TagLink.objects.filter(workspace_id=tag.workspace_id, tag=tag).count() for tag in tags)
-        return [str(tag) for tag in tags], {"tags": len(tags), "links": carriers}, set(), []
+        return [str(tag) for tag in tags], {gettext("tags"): len(tags), gettext("links"): carriers}, set(), []
 
     def save_model(self, request: HttpRequest, obj: Tag, form: Any, change: bool) -> None:
         """Nothing: the form has stored it."""

@@ -91,13 +91,16 @@ def in_folder(folder: Path, *, skipped: tuple[str, ...] = ()) -> Iterator[tuple[
 
 
 def in_our_code() -> Texts:
-    from django.apps import apps
+    from django.conf import settings
 
-    paths = [Path(config.path) for config in apps.get_app_configs() if "site-packages" not in config.path]
+    from synapscale.common import naming
+
     texts = empty()
-    for folder in sorted({path.relative_to(ROOT).parts[0] for path in paths} | {"templates"}):
+    for folder in sorted({app.partition(".")[0] for app in settings.OUR_APPS} | {"templates"}):
         for context, text in in_folder(ROOT / folder):
             texts.add(text, context=context)
+    for text in naming.texts():
+        texts.add(text)
     return texts
 
 

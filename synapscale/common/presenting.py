@@ -15,6 +15,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.http import HttpRequest
 from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminTextareaWidget
 
 from synapscale.common.money import ExactDecimalField, usd_text
@@ -95,7 +96,8 @@ class JSONInput(forms.JSONField):
         if cleaned is None:
             return empty
         if type(cleaned) is not type(empty):
-            raise ValidationError(f"Give a JSON {'list' if isinstance(empty, list) else 'object'}.", code="invalid")
+            said = _("Give a JSON list.") if isinstance(empty, list) else _("Give a JSON object.")
+            raise ValidationError(said, code="invalid")
         return cleaned
 
 
