@@ -14,7 +14,6 @@ from django.utils.translation import gettext_lazy as _
 from unfold.forms import AdminForm
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
-    UnfoldAdminDecimalFieldWidget,
     UnfoldAdminIntegerFieldWidget,
     UnfoldAdminTextInputWidget,
 )
@@ -31,7 +30,7 @@ MAX_SHOWN = 500
 
 def _price(name: str, **options: Any) -> Any:
     field: Any = LLMPrice._meta.get_field(name)
-    return field.formfield(form_class=MoneyInput, widget=UnfoldAdminDecimalFieldWidget, min_value=0, **options)
+    return field.formfield(form_class=MoneyInput, min_value=0, **options)
 
 
 def _name(column: str) -> Any:
