@@ -37,7 +37,7 @@ KEYWORDS: dict[str, Any] = {
 }
 UNTRANSLATED_PACKAGES = ("unfold", "auditlog")
 """They bring no Portuguese along, so all their texts are ours to translate."""
-PLACEHOLDER = re.compile(r"%\(\w+\)[a-z]|%[a-z]|(?<!\{)\{\w*\}")
+PLACEHOLDER = re.compile(r"%\(\w+\)[a-z]|%[a-z]|(?<!\{)\{\w*(?::\w+)?\}")
 Key = tuple[str | None, str]
 
 

@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
-from django.utils.translation import gettext, pgettext_lazy
+from django.utils.translation import gettext, gettext_noop, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from billing.models import BillingEvent, Hold
@@ -211,7 +211,7 @@ class Message(TenantModel):
 
     class Meta:
         db_table = "messages"
-        permissions = [("read_content", "Can read what customers wrote")]
+        permissions = [("read_content", gettext_noop("Can read what customers wrote"))]
         constraints = [
             *TenantModel.Meta.constraints,
             models.UniqueConstraint(fields=["workspace", "hold"], name="messages_one_per_hold"),

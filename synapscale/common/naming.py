@@ -26,6 +26,10 @@ def name_of_model(model: type[Any]) -> str:
     return words(camel_case_to_spaces(model.__name__))
 
 
+def plural_of_model(model: type[Any]) -> str:
+    return f"{name_of_model(model)}s"
+
+
 def is_ours(model: type[Any]) -> bool:
     return model.__module__.partition(".")[0] in _OUR_PACKAGES
 
@@ -41,7 +45,7 @@ def name(sender: type[Any], **kwargs: Any) -> None:
     if "verbose_name" not in given:
         options.verbose_name = gettext_lazy(name_of_model(sender))
     if "verbose_name_plural" not in given:
-        options.verbose_name_plural = gettext_lazy(f"{name_of_model(sender)}s")
+        options.verbose_name_plural = gettext_lazy(plural_of_model(sender))
 
 
 def texts() -> set[str]:
@@ -56,5 +60,5 @@ def texts() -> set[str]:
         if "verbose_name" not in given:
             found.add(name_of_model(model))
         if "verbose_name_plural" not in given:
-            found.add(f"{name_of_model(model)}s")
+            found.add(plural_of_model(model))
     return found
