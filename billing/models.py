@@ -53,9 +53,9 @@ class Wallet(TenantModel):
     class Meta:
         db_table = "wallets"
         permissions = [
-            ("top_up_wallet", gettext_noop("Can top up a wallet")),
-            ("adjust_wallet", gettext_noop("Can adjust a balance")),
-            ("suspend_wallet", gettext_noop("Can suspend a wallet and open it again")),
+            ("top_up_wallet", gettext_noop(gettext_noop("Can top up a wallet"))),
+            ("adjust_wallet", gettext_noop(gettext_noop("Can adjust a balance"))),
+            ("suspend_wallet", gettext_noop(gettext_noop("Can suspend a wallet and open it again"))),
         ]
         constraints = [
             *TenantModel.Meta.constraints,
@@ -257,8 +257,8 @@ class BillingEvent(TenantModel):
     class Meta:
         db_table = "billing_events"
         permissions = [
-            ("refund_billingevent", gettext_noop("Can refund a charge")),
-            ("download_lists", gettext_noop("Can download the ledger, wallets, holds and usage")),
+            ("refund_billingevent", gettext_noop(gettext_noop("Can refund a charge"))),
+            ("download_lists", gettext_noop(gettext_noop("Can download the ledger, wallets, holds and usage"))),
         ]
         constraints = [
             *TenantModel.Meta.constraints,

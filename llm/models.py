@@ -263,7 +263,7 @@ class LLMPrice(BaseModel):
         db_table = "llm_prices"
         verbose_name = _("LLM price")
         ordering = ["llm", "effective_from"]
-        permissions = [("approve_price", gettext_noop("Can approve and reject proposed prices"))]
+        permissions = [("approve_price", gettext_noop(gettext_noop("Can approve and reject proposed prices")))]
         constraints = [
             models.UniqueConstraint(fields=["llm", "effective_from"], name="llm_prices_llm_effective_from"),
             models.UniqueConstraint(fields=["llm"], condition=Q(effective_to=None), name="llm_prices_one_open"),
