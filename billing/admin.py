@@ -18,7 +18,7 @@ from billing import money_actions, wallet_ledger
 from billing.models import BillingEvent, Hold, HoldIncident, TokenSpend, Wallet
 from billing.money_page import money_page
 from synapscale.common.admin import TenantAdmin, ViewOnlyAdmin, row_key
-from synapscale.common.money import usd_text
+from synapscale.common.amounts import dollars
 
 MAY_DOWNLOAD = "billing.download_lists"
 LEDGER_PAGE = 50
@@ -49,7 +49,7 @@ class WalletAdmin(TenantAdmin):
 
     @admin.display(description=_("available"))
     def available(self, wallet: Wallet) -> str:
-        return usd_text(wallet.available)
+        return dollars(wallet.available)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Wallet]:
         return super().get_queryset(request).select_related("workspace")
@@ -223,7 +223,7 @@ class BillingEventAdmin(ViewOnlyAdmin):
 
     @admin.display(description=_("refunded so far"), empty_value="—")
     def refunded(self, event: BillingEvent) -> str | None:
-        return usd_text(wallet_ledger.refunded(event)) if event.amount_usd < 0 else None
+        return dollars(wallet_ledger.refunded(event)) if event.amount_usd < 0 else None
 
     @admin.display(description=_("usage log"), empty_value="—")
     def related_usage_log(self, event: BillingEvent) -> str | None:

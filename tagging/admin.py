@@ -42,9 +42,9 @@ class TagForm(OperatorForm):
     """
 
     # The model's fields end where a normalised text does; what is typed may be longer.
-    name = forms.CharField(widget=UnfoldAdminTextInputWidget)
-    value = forms.CharField(required=False, widget=UnfoldAdminTextInputWidget)
-    category = forms.CharField(required=False, widget=UnfoldAdminTextInputWidget)
+    name = forms.CharField(label=_("Name"), widget=UnfoldAdminTextInputWidget)
+    value = forms.CharField(required=False, label=_("Value"), widget=UnfoldAdminTextInputWidget)
+    category = forms.CharField(required=False, label=_("Category"), widget=UnfoldAdminTextInputWidget)
 
     operator: User
 

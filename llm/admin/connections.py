@@ -36,6 +36,7 @@ class ProviderConnectionForm(OperatorForm):
     key = forms.CharField(
         required=False,
         max_length=1000,
+        label=_("Key"),
         widget=UnfoldAdminPasswordWidget({"autocomplete": "new-password"}),
         help_text=_("Stored encrypted and never shown again. Leave it empty for a host that asks for none."),
     )
@@ -44,7 +45,7 @@ class ProviderConnectionForm(OperatorForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self._has_key and "key" in self.fields:
-            self.fields["key"].help_text = (
+            self.fields["key"].help_text = _(
                 "Leave it empty to keep the present key, which is never shown. If the base URL changes, the key must be "
                 "typed again, or removed."
             )

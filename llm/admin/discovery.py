@@ -44,16 +44,21 @@ class ImportForm(forms.Form):
     model_id = forms.CharField(
         max_length=discovery.MAX_ID_CHARACTERS, label=_("id"), widget=UnfoldAdminTextInputWidget({"readonly": True})
     )
-    display_name = forms.CharField(max_length=200, widget=UnfoldAdminTextInputWidget)
+    display_name = forms.CharField(max_length=200, label=_("Display name"), widget=UnfoldAdminTextInputWidget)
     context_window = forms.IntegerField(
-        min_value=1, widget=UnfoldAdminIntegerFieldWidget, help_text=_("Tokens of prompt and answer together.")
+        label=_("Context window"),
+        min_value=1,
+        widget=UnfoldAdminIntegerFieldWidget,
+        help_text=_("Tokens of prompt and answer together."),
     )
     max_output_tokens = forms.IntegerField(
+        label=_("Max output tokens"),
         min_value=1,
         widget=UnfoldAdminIntegerFieldWidget,
         help_text=_("The longest answer, reasoning included, in tokens."),
     )
     capabilities = forms.MultipleChoiceField(
+        label=_("Capabilities"),
         required=False,
         choices=[(name, _name(column)) for name, column in discovery.CAPABILITIES.items()],
         widget=UnfoldAdminCheckboxSelectMultipleWidget,

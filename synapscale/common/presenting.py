@@ -15,6 +15,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.http import HttpRequest
 from django.utils.html import format_html
+from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
@@ -109,6 +110,13 @@ class DecimalInput(forms.DecimalField):
 
     def to_python(self, value: Any) -> Any:
         return super().to_python(amounts.typed(value) if isinstance(value, str) else value)
+
+
+def is_confirmed(request: HttpRequest) -> bool:
+    """Whether the page of an effect was confirmed, in the language in which the numbers were typed: ``1.500`` is another
+    number in another one, so that whoever has switched meanwhile is shown the effect once more.
+    """
+    return "confirmed" in request.POST and request.POST.get("language", get_language()) == get_language()
 
 
 class MoneyInput(DecimalInput):

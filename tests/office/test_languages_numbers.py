@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.conf import settings
 from django.test import Client
+from django.urls import reverse
 
 from billing.models import BillingEvent, Wallet
 from conversations.models import UsageLog
+from synapscale.common.models import new_id
 from tests.admin.rows import Office, again, errors
 from tests.people import Person, fund, join, make_workspace
 from workspaces.models import AccessToken, User
@@ -90,3 +93,46 @@ def test_programs_get_numbers_as_ever(owner: Person) -> None:
     office_in("pt-br").list(UsageLog)  # what the thread did before changes nothing
 
     assert client.get("/api/v1/wallet").json()["balance"] == "1234.50"
+
+
+def confirm(office: Office, wallet: Wallet, **given: str) -> Any:
+    data = {"reference": f"office:{new_id()}", "reason": "Bank transfer", "payment": "", **given}
+    return office.client.post(reverse("admin:billing_wallet_top_up", args=[wallet.pk]), data)
+
+
+def test_the_effect_shows_what_was_read_before_money_moves(owner: Person) -> None:
+    wallet = Wallet.objects.get(workspace_id=owner.workspace.pk)
+    portuguese = office_in("pt-br")
+
+    effect = confirm(portuguese, wallet, amount="1.500")
+
+    assert "+US$\u00a01.500,00" in effect.text
+    assert "US$\u00a01.234,50 → US$\u00a02.734,50" in effect.text
+    assert again(wallet).balance == Decimal("1234.5")
+    assert '<input type="hidden" name="language" value="pt-br">' in effect.text
+
+
+def test_an_amount_is_not_confirmed_in_another_language(owner: Person) -> None:
+    wallet = Wallet.objects.get(workspace_id=owner.workspace.pk)
+    english = office_in("en")
+
+    again_shown = confirm(english, wallet, amount="1.500", confirmed="1", language="pt-br")
+
+    assert again_shown.status_code == 200
+    assert "+$1.50" in again_shown.text
+    assert again(wallet).balance == Decimal("1234.5")
+    assert confirm(english, wallet, amount="1.500", confirmed="1", language="en").status_code == 302
+    assert again(wallet).balance == Decimal("1236")
+
+
+def test_the_history_tells_it_in_each_readers_language(owner: Person) -> None:
+    wallet = Wallet.objects.get(workspace_id=owner.workspace.pk)
+    portuguese = office_in("pt-br")
+
+    done = confirm(portuguese, wallet, amount="12,50", confirmed="1", language="pt-br")
+
+    assert done.status_code == 302
+    assert "Recarga de US$\u00a012,50." in portuguese.client.get(done["Location"]).text
+    history = reverse("admin:billing_wallet_history", args=[wallet.pk])
+    assert "Recarga." in portuguese.client.get(history).text
+    assert "Topped up." in office_in("en").client.get(history).text
