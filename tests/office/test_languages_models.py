@@ -96,12 +96,7 @@ def test_a_model_speaks_both_languages(model: type[Model]) -> None:
     assert untranslated(of_the_model(model)) == []
 
 
-NOT_YET = ("workspaces",)
-"""Apps whose pages are being rebuilt."""
-pages_of = [model for model in our_models() if model._meta.app_label not in NOT_YET]
-
-
-@pytest.mark.parametrize("model", pages_of, ids=lambda model: model._meta.label)
+@pytest.mark.parametrize("model", our_models(), ids=lambda model: model._meta.label)
 def test_its_pages_speak_both_languages(model: type[Model]) -> None:
     assert untranslated(of_its_pages(model)) == []
 
