@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CLIENTS := tests/clients
 
-.PHONY: run test clients demo lint types arrows check clean
+.PHONY: run test clients demo lint types arrows check translations clean
 
 run: $(VENV)/.runtime
 	@$(BIN)/python manage.py setup --demo --address http://127.0.0.1:$(PORT)
@@ -42,6 +42,10 @@ types: $(VENV)/.dev
 
 arrows: $(VENV)/.dev
 	$(BIN)/lint-imports
+
+# Texts that are new get a place in locale/, and what Django reads is compiled; fails while one lacks its translation.
+translations: $(VENV)/.dev
+	$(BIN)/python -m tests.translations
 
 check: lint types arrows
 	$(BIN)/python manage.py makemigrations --check --dry-run

@@ -1,8 +1,10 @@
 from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
 
 
 class AnalyticsConfig(AppConfig):
     name = "analytics"
+    verbose_name = _("Analytics")
 
     def ready(self) -> None:
         from django.db.models.signals import post_save
@@ -22,23 +24,23 @@ class AnalyticsConfig(AppConfig):
             name="rollups",
             setting="ROLLUP_SECONDS",
             run=lambda: f"{rollups.roll_up()} calls added",
-            description="add new calls to the sums",
+            description=_("add new calls to the sums"),
         )
         periodic.register(
             name="reports",
             setting="REPORT_SECONDS",
             run=runs.run_due,
-            description="make the runs of reports that are due, and mail links to them",
+            description=_("make the runs of reports that are due, and mail links to them"),
         )
         periodic.register(
             name="alerts",
             setting="ALERT_SECONDS",
             run=evaluating.evaluate_due,
-            description="look at the alert rules, fire and resolve",
+            description=_("look at the alert rules, fire and resolve"),
         )
         periodic.register(
             name="alert_deliveries",
             setting="ALERT_DELIVERY_SECONDS",
             run=delivering.deliver_due,
-            description="send mails and webhooks about alerts",
+            description=_("send mails and webhooks about alerts"),
         )

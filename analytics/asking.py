@@ -11,6 +11,7 @@ from typing import Protocol
 
 import django_filters
 from django.http import QueryDict
+from django.utils.translation import gettext_lazy as _
 from rest_framework.serializers import ValidationError
 
 from analytics.periods import Granularity
@@ -42,9 +43,9 @@ _NO_SUCH = "There is no such {}."
 class UsageFilter(StrictFilterSet):
     """What the filters may say; what they mean is up to ``query.Wanted``, which no queryset could be narrowed to."""
 
-    workspace = django_filters.CharFilter(help_text="Its id or slug; staff only.")
-    user = django_filters.CharFilter(help_text="An id, or `me`.")
-    llm = django_filters.CharFilter(help_text="A model: its id, or “provider/name”.")
+    workspace = django_filters.CharFilter(help_text=_("Its id or slug; staff only."))
+    user = django_filters.CharFilter(help_text=_("An id, or `me`."))
+    llm = django_filters.CharFilter(help_text=_("A model: its id, or “provider/name”."))
     provider = django_filters.ChoiceFilter(choices=ProviderName.choices)
     agent = django_filters.UUIDFilter()
     key_source = django_filters.MultipleChoiceFilter(choices=UsageLog.KeySource.choices)

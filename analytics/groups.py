@@ -12,7 +12,7 @@ from llm.models import LLM, ProviderName
 from tagging.models import Tag
 from workspaces.models import User, Workspace
 
-_WORDS: dict[str, dict[Any, str]] = {
+_WORDS: dict[str, dict[Any, Any]] = {
     "provider": dict(ProviderName.choices),
     "key_source": dict(UsageLog.KeySource.choices),
     "status": dict(UsageLog.Status.choices),
@@ -32,7 +32,7 @@ class Names:
         self._columns = database_dimensions(by)
         ids = {name: {key[place] for key in keys} - {None} for place, name in enumerate(self._columns)}
         self._providers: dict[Any, str] = {}
-        self._names: dict[str, dict[Any, str]] = {**_WORDS}
+        self._names: dict[str, dict[Any, Any]] = {**_WORDS}
         if "llm" in ids:
             llms = LLM.objects.filter(pk__in=ids["llm"])
             self._names["llm"] = {llm.pk: str(llm) for llm in llms}
@@ -58,6 +58,6 @@ class Names:
     def as_json(self, key: Key) -> dict[str, Any]:
         """``{"llm": {"key": …, "name": …}}``; calls without an agent have neither."""
         return {
-            name: {"key": None if value is None else str(value), "name": self._names[name].get(value, "")}
+            name: {"key": None if value is None else str(value), "name": str(self._names[name].get(value, ""))}
             for name, value in zip(self._by, key, strict=True)
         }

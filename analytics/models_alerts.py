@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
 from synapscale.common.models import BaseModel, TenantModel
 from synapscale.common.money import UsdField
@@ -15,31 +16,31 @@ MAX_WINDOW_SECONDS = 31 * DAY
 
 
 class Severity(models.TextChoices):
-    INFO = "info", "Info"
-    WARNING = "warning", "Warning"
-    CRITICAL = "critical", "Critical"
+    INFO = "info", _("Info")
+    WARNING = "warning", _("Warning")
+    CRITICAL = "critical", _("Critical")
 
 
 class Subject(models.TextChoices):
     """What an alert is about. A rule watches all but keys, which are found by whose they are."""
 
-    FLEET = "fleet", "All workspaces together"
-    WORKSPACE = "workspace", "A workspace"
-    USER = "user", "A user in a workspace"
-    LLM = "llm", "A model"
-    PROVIDER = "provider", "A provider"
-    KEY = "key", "A provider key"
+    FLEET = "fleet", _("All workspaces together")
+    WORKSPACE = "workspace", _("A workspace")
+    USER = "user", _("A user in a workspace")
+    LLM = "llm", _("A model")
+    PROVIDER = "provider", _("A provider")
+    KEY = "key", _("A provider key")
 
 
 class AlertRule(BaseModel):
     """What is watched, and from where on it is too much. Without a workspace it is one of the operators' own."""
 
     class Scope(models.TextChoices):
-        FLEET = "fleet", "All workspaces together"
-        WORKSPACE = "workspace", "Each workspace"
-        USER = "user", "Each user in a workspace"
-        LLM = "llm", "Each model"
-        PROVIDER = "provider", "Each provider"
+        FLEET = "fleet", _("All workspaces together")
+        WORKSPACE = "workspace", _("Each workspace")
+        USER = "user", _("Each user in a workspace")
+        LLM = "llm", _("Each model")
+        PROVIDER = "provider", _("Each provider")
 
     workspace = models.ForeignKey(
         Workspace,
@@ -47,29 +48,31 @@ class AlertRule(BaseModel):
         blank=True,
         on_delete=models.PROTECT,
         related_name="alert_rules",
-        help_text="Whose rule it is; empty: the operators'.",
+        help_text=_("Whose rule it is; empty: the operators'."),
     )
     name = models.CharField(max_length=100)
-    condition = models.CharField(max_length=30, help_text="cost, error_rate, latency, key_expiry, anomaly.")
-    scope = models.CharField(max_length=20, choices=Scope, help_text="What is watched, each on its own.")
+    condition = models.CharField(max_length=30, help_text=_("cost, error_rate, latency, key_expiry, anomaly."))
+    scope = models.CharField(max_length=20, choices=Scope, help_text=_("What is watched, each on its own."))
     subject_id = models.CharField(
-        max_length=100, blank=True, help_text="The one that is watched: an id, or a provider's name. Empty: each."
+        max_length=100, blank=True, help_text=_("The one that is watched: an id, or a provider's name. Empty: each.")
     )
     window_seconds = models.PositiveIntegerField(
         validators=[MinValueValidator(MINUTE), MaxValueValidator(MAX_WINDOW_SECONDS)],
-        help_text="How far back is looked.",
+        help_text=_("How far back is looked."),
     )
-    threshold = UsdField(help_text="More than this fires. In the unit of the condition: USD, a share, seconds, days.")
-    min_calls = models.PositiveIntegerField(default=0, help_text="Fewer calls in the window say nothing.")
+    threshold = UsdField(
+        help_text=_("More than this fires. In the unit of the condition: USD, a share, seconds, days.")
+    )
+    min_calls = models.PositiveIntegerField(default=0, help_text=_("Fewer calls in the window say nothing."))
     severity = models.CharField(max_length=10, choices=Severity, default=Severity.WARNING)
     cooldown_seconds = models.PositiveIntegerField(
         default=3600,
         validators=[MinValueValidator(MINUTE), MaxValueValidator(MAX_WINDOW_SECONDS)],
-        help_text="For how long after an alert is over the same one does not fire again.",
+        help_text=_("For how long after an alert is over the same one does not fire again."),
     )
-    settings = models.JSONField(default=dict, blank=True, help_text="What else the condition can be told.")
+    settings = models.JSONField(default=dict, blank=True, help_text=_("What else the condition can be told."))
     is_active = models.BooleanField(default=True)
-    silenced_until = models.DateTimeField(null=True, blank=True, help_text="Until then nothing new fires.")
+    silenced_until = models.DateTimeField(null=True, blank=True, help_text=_("Until then nothing new fires."))
     is_builtin = models.BooleanField(default=False, editable=False)
     created_by = models.ForeignKey(
         User, null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="+", db_index=False
@@ -116,9 +119,9 @@ class Alert(TenantModel):
     """
 
     class State(models.TextChoices):
-        FIRING = "firing", "Firing"
-        ACKNOWLEDGED = "acknowledged", "Acknowledged"
-        RESOLVED = "resolved", "Resolved"
+        FIRING = "firing", _("Firing")
+        ACKNOWLEDGED = "acknowledged", _("Acknowledged")
+        RESOLVED = "resolved", _("Resolved")
 
     OPEN = (State.FIRING, State.ACKNOWLEDGED)
 
@@ -132,15 +135,15 @@ class Alert(TenantModel):
         on_delete=models.PROTECT,
         related_name="+",
         db_index=False,
-        help_text="Whom it is about, who sees it whatever their role.",
+        help_text=_("Whom it is about, who sees it whatever their role."),
     )
     state = models.CharField(max_length=20, choices=State, default=State.FIRING)
     severity = models.CharField(max_length=10, choices=Severity)
-    value = UsdField(help_text="In the unit of the condition, when it was last seen.")
-    threshold = UsdField(help_text="What the value was more than.")
+    value = UsdField(help_text=_("In the unit of the condition, when it was last seen."))
+    threshold = UsdField(help_text=_("What the value was more than."))
     explanation = models.TextField()
     fired_at = models.DateTimeField()
-    last_seen_at = models.DateTimeField(help_text="When the value was last seen to be too much.")
+    last_seen_at = models.DateTimeField(help_text=_("When the value was last seen to be too much."))
     acknowledged_at = models.DateTimeField(null=True)
     acknowledged_by = models.ForeignKey(User, null=True, on_delete=models.PROTECT, related_name="+", db_index=False)
     resolved_at = models.DateTimeField(null=True)

@@ -7,6 +7,7 @@ from base64 import b64encode
 
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
 from analytics.models_alerts import Alert
@@ -19,9 +20,9 @@ _SECRET_BYTES = 32
 
 
 class AlertEvent(models.TextChoices):
-    FIRING = "firing", "It began"
-    ACKNOWLEDGED = "acknowledged", "Somebody looks after it"
-    RESOLVED = "resolved", "It is over"
+    FIRING = "firing", _("It began")
+    ACKNOWLEDGED = "acknowledged", _("Somebody looks after it")
+    RESOLVED = "resolved", _("It is over")
 
 
 class WebhookEndpoint(BaseModel):
@@ -33,22 +34,27 @@ class WebhookEndpoint(BaseModel):
         blank=True,
         on_delete=models.PROTECT,
         related_name="webhook_endpoints",
-        help_text="Whose alerts are sent there; empty: those of the operators' rules.",
+        help_text=_("Whose alerts are sent there; empty: those of the operators' rules."),
     )
-    url = models.CharField(max_length=300, help_text="Like https://hooks.example.com/alerts.")
+    url = models.CharField(max_length=300, help_text=_("Like https://hooks.example.com/alerts."))
     description = models.CharField(max_length=200, blank=True)
     allows_private_addresses = models.BooleanField(
         default=False,
-        help_text="The host may be in a private network, and may speak plain HTTP there. Link-local and metadata "
-        "addresses stay forbidden. Operators alone may say so.",
+        help_text=_(
+            "The host may be in a private network, and may speak plain HTTP there. Link-local and metadata "
+            "addresses stay forbidden. Operators alone may say so."
+        ),
     )
     ciphertext = models.BinaryField(editable=False)
     key_id = models.CharField(max_length=50, editable=False)
     is_active = models.BooleanField(default=True)
     last_status = models.PositiveSmallIntegerField(
-        null=True, blank=True, editable=False, help_text="What it last answered; empty: nothing yet, or no answer came."
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("What it last answered; empty: nothing yet, or no answer came."),
     )
-    last_error = models.CharField(max_length=200, blank=True, editable=False, help_text="Empty: it went well.")
+    last_error = models.CharField(max_length=200, blank=True, editable=False, help_text=_("Empty: it went well."))
     last_attempt_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_by = models.ForeignKey(
         User, null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="+", db_index=False
@@ -83,13 +89,13 @@ class AlertDelivery(TenantModel):
     """The outbox: one message about one change of an alert to one address, written in the change's own transaction."""
 
     class Channel(models.TextChoices):
-        EMAIL = "email", "E-mail"
-        WEBHOOK = "webhook", "Webhook"
+        EMAIL = "email", _("E-mail")
+        WEBHOOK = "webhook", _("Webhook")
 
     class State(models.TextChoices):
-        PENDING = "pending", "To be sent"
-        SENT = "sent", "Sent"
-        FAILED = "failed", "Given up"
+        PENDING = "pending", _("To be sent")
+        SENT = "sent", _("Sent")
+        FAILED = "failed", _("Given up")
 
     alert = TenantFK(Alert, related_name="deliveries")
     event = models.CharField(max_length=20, choices=AlertEvent)
@@ -98,18 +104,18 @@ class AlertDelivery(TenantModel):
         WebhookEndpoint, null=True, on_delete=models.PROTECT, related_name="deliveries", db_index=False
     )
     recipient = models.EmailField(blank=True)
-    payload = models.JSONField(help_text="The alert as it was when it changed.")
+    payload = models.JSONField(help_text=_("The alert as it was when it changed."))
     state = models.CharField(max_length=10, choices=State, default=State.PENDING)
     attempts = models.PositiveSmallIntegerField(default=0)
     next_attempt_at = models.DateTimeField()
-    give_up_at = models.DateTimeField(help_text="An attempt that fails after this is the last.")
-    leased_until = models.DateTimeField(null=True, help_text="Somebody is sending it; nobody else does until then.")
+    give_up_at = models.DateTimeField(help_text=_("An attempt that fails after this is the last."))
+    leased_until = models.DateTimeField(null=True, help_text=_("Somebody is sending it; nobody else does until then."))
     last_error = models.CharField(max_length=200, blank=True)
     sent_at = models.DateTimeField(null=True)
 
     class Meta:
         db_table = "alert_deliveries"
-        verbose_name_plural = "alert deliveries"
+        verbose_name_plural = _("alert deliveries")
         constraints = [
             *TenantModel.Meta.constraints,
             models.UniqueConstraint(
@@ -140,4 +146,7 @@ class AlertDelivery(TenantModel):
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_event_display()}, by {self.channel}"
+        return _("%(event)s, by %(channel)s") % {
+            "event": self.get_event_display(),
+            "channel": self.get_channel_display(),
+        }

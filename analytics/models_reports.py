@@ -6,6 +6,7 @@ from typing import Self
 
 from django.db import models
 from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
 
 from synapscale.common.models import TenantFK, TenantModel
 from workspaces.models import Membership, User
@@ -31,29 +32,29 @@ class Report(TenantModel):
     """What to tell of which calls, in which window, and when. No figures: those are read when it is downloaded."""
 
     class Kind(models.TextChoices):
-        FIGURES = "figures", "Figures by period and group"
-        CALLS = "calls", "Calls, one by one"
+        FIGURES = "figures", _("Figures by period and group")
+        CALLS = "calls", _("Calls, one by one")
 
     class Period(models.TextChoices):
-        TODAY = "today", "Today, until now"
-        YESTERDAY = "yesterday", "Yesterday"
-        LAST_7_DAYS = "last_7_days", "The seven days before today"
-        LAST_30_DAYS = "last_30_days", "The thirty days before today"
-        THIS_MONTH = "this_month", "This month, until now"
-        LAST_MONTH = "last_month", "The month before this one"
-        FIXED = "fixed", "From one time to another"
+        TODAY = "today", _("Today, until now")
+        YESTERDAY = "yesterday", _("Yesterday")
+        LAST_7_DAYS = "last_7_days", _("The seven days before today")
+        LAST_30_DAYS = "last_30_days", _("The thirty days before today")
+        THIS_MONTH = "this_month", _("This month, until now")
+        LAST_MONTH = "last_month", _("The month before this one")
+        FIXED = "fixed", _("From one time to another")
 
     class Schedule(models.TextChoices):
-        NONE = "none", "On demand"
-        DAILY = "daily", "Every day"
-        WEEKLY = "weekly", "On Mondays"
-        MONTHLY = "monthly", "On the first of the month"
+        NONE = "none", _("On demand")
+        DAILY = "daily", _("Every day")
+        WEEKLY = "weekly", _("On Mondays")
+        MONTHLY = "monthly", _("On the first of the month")
 
     class Format(models.TextChoices):
-        CSV = "csv", "CSV"
-        JSON = "json", "JSON, one array"
-        JSONL = "jsonl", "JSON, an object a line"
-        PARQUET = "parquet", "Parquet"
+        CSV = "csv", _("CSV")
+        JSON = "json", _("JSON, one array")
+        JSONL = "jsonl", _("JSON, an object a line")
+        PARQUET = "parquet", _("Parquet")
 
     name = models.CharField(max_length=100)
     created_by = models.ForeignKey(
@@ -61,21 +62,23 @@ class Report(TenantModel):
         on_delete=models.PROTECT,
         related_name="reports",
         db_index=False,
-        help_text="Whose rights the report has: it shows what they may see when it is read.",
+        help_text=_("Whose rights the report has: it shows what they may see when it is read."),
     )
     kind = models.CharField(max_length=10, choices=Kind)
     definition = models.JSONField(
-        default=dict, blank=True, help_text="Filters, groups and granularity, as analytics/usage takes them."
+        default=dict, blank=True, help_text=_("Filters, groups and granularity, as analytics/usage takes them.")
     )
     period = models.CharField(max_length=15, choices=Period)
-    start_at = models.DateTimeField(null=True, blank=True, help_text="Of a fixed period.")
-    end_at = models.DateTimeField(null=True, blank=True, help_text="Of a fixed period; before then.")
+    start_at = models.DateTimeField(null=True, blank=True, help_text=_("Of a fixed period."))
+    end_at = models.DateTimeField(null=True, blank=True, help_text=_("Of a fixed period; before then."))
     tz = models.CharField(max_length=64, default="UTC")
     schedule = models.CharField(max_length=10, choices=Schedule, default=Schedule.NONE)
-    hour = models.PositiveSmallIntegerField(default=6, help_text="When it runs by schedule, 0 to 23, in its time zone.")
-    recipients = models.JSONField(default=list, blank=True, help_text="Ids of members who get a link by e-mail.")
+    hour = models.PositiveSmallIntegerField(
+        default=6, help_text=_("When it runs by schedule, 0 to 23, in its time zone.")
+    )
+    recipients = models.JSONField(default=list, blank=True, help_text=_("Ids of members who get a link by e-mail."))
     format = models.CharField(max_length=10, choices=Format, default=Format.CSV)
-    is_for_staff = models.BooleanField(default=False, help_text="Whether it reaches beyond its workspace.")
+    is_for_staff = models.BooleanField(default=False, help_text=_("Whether it reaches beyond its workspace."))
     next_run_at = models.DateTimeField(null=True, blank=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -115,22 +118,22 @@ class ReportRun(TenantModel):
     """
 
     class State(models.TextChoices):
-        QUEUED = "queued", "Queued"
-        DONE = "done", "Done"
-        FAILED = "failed", "Failed"
+        QUEUED = "queued", _("Queued")
+        DONE = "done", _("Done")
+        FAILED = "failed", _("Failed")
 
     report = TenantFK(Report, related_name="runs")
     asked_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="report_runs", db_index=False)
-    due_at = models.DateTimeField(null=True, blank=True, help_text="When it was due by schedule; empty: on demand.")
+    due_at = models.DateTimeField(null=True, blank=True, help_text=_("When it was due by schedule; empty: on demand."))
     idempotency_key = models.CharField(max_length=255, blank=True)
     kind = models.CharField(max_length=10, choices=Report.Kind)
-    definition = models.JSONField(default=dict, blank=True, help_text="The report's, as it was then.")
+    definition = models.JSONField(default=dict, blank=True, help_text=_("The report's, as it was then."))
     start_at = models.DateTimeField()
     end_at = models.DateTimeField()
     tz = models.CharField(max_length=64)
     format = models.CharField(max_length=10, choices=Report.Format)
     state = models.CharField(max_length=10, choices=State, default=State.QUEUED)
-    rows = models.PositiveBigIntegerField(null=True, blank=True, help_text="How many, where that is known.")
+    rows = models.PositiveBigIntegerField(null=True, blank=True, help_text=_("How many, where that is known."))
     error = models.CharField(max_length=500, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 
@@ -158,7 +161,11 @@ class ReportRun(TenantModel):
         ]
 
     def __str__(self) -> str:
-        return f"{self.report_id}, {self.start_at:%Y-%m-%d} to {self.end_at:%Y-%m-%d}"
+        return _("%(report)s, %(start)s to %(end)s") % {
+            "report": self.report_id,
+            "start": f"{self.start_at:%Y-%m-%d}",
+            "end": f"{self.end_at:%Y-%m-%d}",
+        }
 
 
 class ReportMail(TenantModel):
@@ -168,7 +175,7 @@ class ReportMail(TenantModel):
     run = TenantFK(ReportRun, related_name="mails")
     user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="report_mails", db_index=False)
     tries = models.PositiveSmallIntegerField(default=0)
-    next_try_at = models.DateTimeField(null=True, blank=True, help_text="Empty: sent, or given up.")
+    next_try_at = models.DateTimeField(null=True, blank=True, help_text=_("Empty: sent, or given up."))
     mailed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -188,4 +195,4 @@ class ReportMail(TenantModel):
         ]
 
     def __str__(self) -> str:
-        return f"Link to {self.run_id} for {self.user_id}"
+        return _("Link to %(run)s for %(user)s") % {"run": self.run_id, "user": self.user_id}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.utils.translation import gettext_lazy as _
 
 from analytics.models import Report, ReportMail, ReportRun
 from synapscale.common.admin import ViewOnlyAdmin
@@ -15,7 +16,7 @@ class ReportAdmin(ViewOnlyAdmin):
     list_select_related = ("workspace", "created_by")
     list_defer = ("definition", "recipients")
     search_fields = ("name__startswith", "workspace__slug", "created_by__email")
-    search_help_text = "An id, the beginning of a name, a workspace's slug or its maker's e-mail address."
+    search_help_text = _("An id, the beginning of a name, a workspace's slug or its maker's e-mail address.")
 
 
 @admin.register(ReportRun)
@@ -26,7 +27,7 @@ class ReportRunAdmin(ViewOnlyAdmin):
     list_defer = ("definition",)
     search_ids = ("pk", "workspace_id", "report_id")
     search_fields = ("workspace__slug",)
-    search_help_text = "An id, that of a report or a workspace's slug."
+    search_help_text = _("An id, that of a report or a workspace's slug.")
 
 
 @admin.register(ReportMail)
@@ -38,4 +39,4 @@ class ReportMailAdmin(ViewOnlyAdmin):
     list_select_related = ("workspace", "report", "user")
     search_ids = ("pk", "workspace_id", "run_id", "report_id")
     search_fields = ("workspace__slug", "user__email")
-    search_help_text = "An id, that of a run or a report, a workspace's slug or an e-mail address."
+    search_help_text = _("An id, that of a run or a report, a workspace's slug or an e-mail address.")

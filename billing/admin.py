@@ -18,7 +18,7 @@ from billing import money_actions, wallet_ledger
 from billing.models import BillingEvent, Hold, HoldIncident, TokenSpend, Wallet
 from billing.money_page import money_page
 from synapscale.common.admin import TenantAdmin, ViewOnlyAdmin, row_key
-from synapscale.common.money import usd_text
+from synapscale.common.amounts import dollars
 
 MAY_DOWNLOAD = "billing.download_lists"
 LEDGER_PAGE = 50
@@ -34,7 +34,7 @@ class WalletAdmin(TenantAdmin):
     list_filter = ("mode", "status", "created_at")
     list_select_related = ("workspace",)
     search_fields = ("workspace__slug",)
-    search_help_text = "An id or a workspace's slug."
+    search_help_text = _("An id or a workspace's slug.")
     readonly_fields = ("workspace", "created_at")
     fields = ("workspace", "mode", "credit_limit", "markup_bps", "own_key_fee_bps", "created_at")
     # What it has and what moved it are around the form, by the template tag of ``office.wallet_page``.
@@ -47,9 +47,9 @@ class WalletAdmin(TenantAdmin):
         "markup_bps", "own_key_fee_bps", "seq", "created_at",
     )  # fmt: skip
 
-    @admin.display(description="available")
+    @admin.display(description=_("available"))
     def available(self, wallet: Wallet) -> str:
-        return usd_text(wallet.available)
+        return dollars(wallet.available)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Wallet]:
         return super().get_queryset(request).select_related("workspace")
@@ -146,7 +146,7 @@ class HoldAdmin(ViewOnlyAdmin):
     list_filter = ("state", "is_dispatched", "created_at")
     list_select_related = ("workspace", "user")
     search_fields = ("workspace__slug",)
-    search_help_text = "An id or a workspace's slug."
+    search_help_text = _("An id or a workspace's slug.")
     export_permission = MAY_DOWNLOAD
     export_columns = (
         "id", "created_at", "workspace_id", ("workspace", "workspace__slug"), "wallet_id", ("user", "user__email"),
@@ -160,7 +160,7 @@ class TokenSpendAdmin(ViewOnlyAdmin):
     list_filter = ("period_start", "created_at")
     list_select_related = ("workspace", "access_token")
     search_fields = ("workspace__slug",)
-    search_help_text = "An id or a workspace's slug."
+    search_help_text = _("An id or a workspace's slug.")
 
 
 @admin.register(HoldIncident)
@@ -169,7 +169,7 @@ class HoldIncidentAdmin(ViewOnlyAdmin):
     list_filter = ("kind", "created_at")
     list_select_related = ("workspace",)
     search_fields = ("workspace__slug",)
-    search_help_text = "An id or a workspace's slug."
+    search_help_text = _("An id or a workspace's slug.")
 
 
 @admin.register(BillingEvent)
@@ -187,7 +187,7 @@ class BillingEventAdmin(ViewOnlyAdmin):
     search_fields = (
         "reference__startswith", "payment_transaction_id", "invoice_id", "workspace__slug", "user__email",
     )  # fmt: skip
-    search_help_text = (
+    search_help_text = _(
         "An id, the beginning of a reference, a payment's transaction, an invoice, a workspace's slug or a user's "
         "e-mail address."
     )
@@ -223,14 +223,14 @@ class BillingEventAdmin(ViewOnlyAdmin):
 
     @admin.display(description=_("refunded so far"), empty_value="—")
     def refunded(self, event: BillingEvent) -> str | None:
-        return usd_text(wallet_ledger.refunded(event)) if event.amount_usd < 0 else None
+        return dollars(wallet_ledger.refunded(event)) if event.amount_usd < 0 else None
 
-    @admin.display(description="usage log", empty_value="—")
+    @admin.display(description=_("usage log"), empty_value="—")
     def related_usage_log(self, event: BillingEvent) -> str | None:
         log = wallet_ledger.usage_of(event)
         return None if log is None else _link("conversations_usagelog", log.pk)
 
-    @admin.display(description="message", empty_value="—")
+    @admin.display(description=_("message"), empty_value="—")
     def related_message(self, event: BillingEvent) -> str | None:
         log = wallet_ledger.usage_of(event)
         return None if log is None else _link("conversations_message", log.message_id)

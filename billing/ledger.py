@@ -16,11 +16,13 @@ from typing import Any
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Sum
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from billing.models import BillingEvent, Hold, HoldIncident, Wallet
+from synapscale.common.amounts import digits
 from synapscale.common.errors import Conflict, InsufficientBalance, NotFound, Refusal, Unprocessable
 from synapscale.common.models import new_id
-from synapscale.common.money import MAX_USD, ZERO, UsdField, usd_text
+from synapscale.common.money import MAX_USD, ZERO, UsdField
 from workspaces.models import User, Workspace
 
 MAX_CREDIT = Decimal(1_000_000)
@@ -95,7 +97,10 @@ def credit(
     """
     amount = _amount(amount)
     if not ZERO < amount <= MAX_CREDIT:
-        raise Unprocessable(f"A credit is more than 0 and at most {usd_text(MAX_CREDIT)} USD.", code="invalid_amount")
+        raise Unprocessable(
+            _("A credit is more than 0 and at most %(amount)s USD.") % {"amount": digits(MAX_CREDIT)},
+            code="invalid_amount",
+        )
     return _post_once(
         workspace=workspace,
         amount=amount,
@@ -121,11 +126,11 @@ def adjust(
     """Correct a balance by a signed ``amount`` (USD). A reason is required; ``original`` is the movement that was wrong."""
     amount = _amount(amount)
     if amount == 0 or abs(amount) > MAX_CREDIT:
-        raise Unprocessable("An adjustment is not 0 and at most 1,000,000 USD.", code="invalid_amount")
+        raise Unprocessable(_("An adjustment is not 0 and at most 1,000,000 USD."), code="invalid_amount")
     if not description.strip():
-        raise Unprocessable("An adjustment needs a reason.", code="reason_required")
+        raise Unprocessable(_("An adjustment needs a reason."), code="reason_required")
     if original is not None and original.workspace_id != workspace.pk:
-        raise Unprocessable("The original is a movement of another wallet.", code="foreign_original")
+        raise Unprocessable(_("The original is a movement of another wallet."), code="foreign_original")
     return _post_once(
         workspace=workspace,
         amount=amount,
@@ -150,12 +155,13 @@ def refund(
     known = BillingEvent.objects.filter(workspace=workspace, reference=reference).first()
     if known is None:
         if original.amount_usd >= 0:
-            raise Unprocessable("Only a charge can be refunded.", code="not_a_charge")
+            raise Unprocessable(_("Only a charge can be refunded."), code="not_a_charge")
         refunded = original.corrections.filter(event_type=BillingEvent.Type.REFUND).aggregate(s=Sum("amount_usd"))["s"]
         left = -original.amount_usd - (refunded or ZERO)
         if not ZERO < amount <= left:
             raise Unprocessable(
-                f"At most {usd_text(left)} USD of this charge can be refunded.", code="refund_exceeds_charge"
+                _("At most %(amount)s USD of this charge can be refunded.") % {"amount": digits(left)},
+                code="refund_exceeds_charge",
             )
     return _post_once(
         workspace=workspace,
@@ -184,7 +190,7 @@ def _amount(amount: Decimal) -> Decimal:
     except ValidationError as error:
         raise Unprocessable(" ".join(error.messages), code="invalid_amount") from None
     if exact is None:
-        raise Unprocessable("An amount is required.", code="invalid_amount")
+        raise Unprocessable(_("An amount is required."), code="invalid_amount")
     return exact
 
 
@@ -203,7 +209,7 @@ def _post_once(
     invoice_id: str = "",
 ) -> tuple[BillingEvent, bool]:
     if not reference.strip() or len(reference) > 200:
-        raise Unprocessable("A reference of 1 to 200 characters is required.", code="invalid_reference")
+        raise Unprocessable(_("A reference of 1 to 200 characters is required."), code="invalid_reference")
     event_id = new_id()
     events = BillingEvent.objects.filter(workspace=workspace)
     known = events.filter(reference=reference).first()
@@ -229,7 +235,8 @@ def _post_once(
         except IntegrityError as error:
             if "wallets_bounded" in str(error):
                 raise Unprocessable(
-                    f"A wallet's balance is {usd_text(MAX_USD)} USD at most.", code="balance_out_of_bounds"
+                    _("A wallet's balance is %(amount)s USD at most.") % {"amount": digits(MAX_USD)},
+                    code="balance_out_of_bounds",
                 ) from None
             # Somebody posted the same reference in the meantime; anything else is a real error.
             known = events.filter(reference=reference).first()
@@ -245,7 +252,10 @@ def _post_once(
         original.pk if original else None,
     )
     if not is_same:
-        raise Conflict(f"The reference “{reference}” was already used for another movement.", code="reference_used")
+        raise Conflict(
+            _("The reference “%(reference)s” was already used for another movement.") % {"reference": reference},
+            code="reference_used",
+        )
     return known, False
 
 

@@ -11,46 +11,51 @@ from django.core.validators import MaxValueValidator
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop, pgettext_lazy
 
+from synapscale.common.amounts import dollars
 from synapscale.common.models import TenantFK, TenantModel
-from synapscale.common.money import MAX_USD, UsdField, usd_text
+from synapscale.common.money import MAX_USD, UsdField
 
 
 class Wallet(TenantModel):
     """A workspace's money. ``available = balance + credit_limit - held``."""
 
     class Mode(models.TextChoices):
-        PREPAID = "prepaid", "Prepaid: never below zero"
-        POSTPAID = "postpaid", "Postpaid: down to the credit limit"
-        UNTRACKED = "untracked", "Untracked: metered, not charged"
+        PREPAID = "prepaid", _("Prepaid: never below zero")
+        POSTPAID = "postpaid", _("Postpaid: down to the credit limit")
+        UNTRACKED = "untracked", _("Untracked: metered, not charged")
 
     class Status(models.TextChoices):
-        OPEN = "open", "Open"
-        SUSPENDED = "suspended", "Suspended"
+        OPEN = "open", _("Open")
+        SUSPENDED = "suspended", pgettext_lazy("wallet", "Suspended")
 
     mode = models.CharField(max_length=20, choices=Mode, default=Mode.PREPAID)
     status = models.CharField(max_length=20, choices=Status, default=Status.OPEN)
     balance = UsdField(default=0, editable=False)
-    held = UsdField(default=0, editable=False, help_text="Reserved for calls under way.")
-    credit_limit = UsdField(default=0, help_text="How far below zero a postpaid balance may go, in USD.")
-    seq = models.PositiveBigIntegerField(default=0, editable=False, help_text="Number of the last ledger event.")
+    held = UsdField(default=0, editable=False, help_text=_("Reserved for calls under way."))
+    credit_limit = UsdField(default=0, help_text=_("How far below zero a postpaid balance may go, in USD."))
+    seq = models.PositiveBigIntegerField(default=0, editable=False, help_text=_("Number of the last ledger event."))
     markup_bps = models.PositiveIntegerField(
         default=0,
         validators=[MaxValueValidator(100_000)],
-        help_text="Added to the provider's price, in hundredths of a percent (250 = 2.5 %).",
+        help_text=_("Added to the provider's price, in hundredths of a percent (250 = 2.5 %)."),
     )
     own_key_fee_bps = models.PositiveIntegerField(
         default=0,
         validators=[MaxValueValidator(100_000)],
-        help_text="Platform fee of calls on own keys: this part of the provider's price, in hundredths of a percent.",
+        help_text=_(
+            "Platform fee of calls on own keys: this part of the provider's price, in hundredths of a percent."
+        ),
     )
 
     class Meta:
         db_table = "wallets"
         permissions = [
-            ("top_up_wallet", "Can top up a wallet"),
-            ("adjust_wallet", "Can adjust a balance"),
-            ("suspend_wallet", "Can suspend a wallet and open it again"),
+            ("top_up_wallet", gettext_noop(gettext_noop("Can top up a wallet"))),
+            ("adjust_wallet", gettext_noop(gettext_noop("Can adjust a balance"))),
+            ("suspend_wallet", gettext_noop(gettext_noop("Can suspend a wallet and open it again"))),
         ]
         constraints = [
             *TenantModel.Meta.constraints,
@@ -68,7 +73,10 @@ class Wallet(TenantModel):
         ]
 
     def __str__(self) -> str:
-        return f"Wallet of {self.workspace_id}: ${usd_text(self.balance)}"
+        return _("Wallet of %(workspace)s: %(balance)s") % {
+            "workspace": self.workspace_id,
+            "balance": dollars(self.balance),
+        }
 
     @property
     def available(self) -> Decimal:
@@ -85,10 +93,10 @@ class Wallet(TenantModel):
 
     def clean(self) -> None:
         if self.mode != self.Mode.POSTPAID and self.credit_limit:
-            raise ValidationError({"credit_limit": "Only a postpaid wallet has a credit limit."})
+            raise ValidationError({"credit_limit": _("Only a postpaid wallet has a credit limit.")})
         if self.mode != self.Mode.UNTRACKED and self.available < 0:
             field = "credit_limit" if self.mode == self.Mode.POSTPAID else "mode"
-            raise ValidationError({field: "The wallet already uses more than this would allow."})
+            raise ValidationError({field: _("The wallet already uses more than this would allow.")})
 
 
 class Hold(TenantModel):
@@ -99,10 +107,10 @@ class Hold(TenantModel):
     """
 
     class State(models.TextChoices):
-        HELD = "held", "Held"
-        SETTLED = "settled", "Settled"
-        RELEASED = "released", "Released"
-        EXPIRED = "expired", "Expired"
+        HELD = "held", _("Held")
+        SETTLED = "settled", _("Settled")
+        RELEASED = "released", _("Released")
+        EXPIRED = "expired", _("Expired")
 
     wallet = TenantFK(Wallet, related_name="holds")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="holds", db_index=False)
@@ -112,15 +120,18 @@ class Hold(TenantModel):
         on_delete=models.PROTECT,
         related_name="+",
         db_index=False,
-        help_text="The token whose spending limit it counts against, where it has one.",
+        help_text=_("The token whose spending limit it counts against, where it has one."),
     )
-    amount = UsdField(help_text="The most this call can be charged.")
+    amount = UsdField(help_text=_("The most this call can be charged."))
     state = models.CharField(max_length=10, choices=State, default=State.HELD)
-    is_dispatched = models.BooleanField(default=False, help_text="Whether the provider may have been called.")
-    charged = UsdField(null=True, help_text="What the wallet paid in the end.")
-    lease_until = models.DateTimeField(help_text="On the database's clock.")
+    is_dispatched = models.BooleanField(default=False, help_text=_("Whether the provider may have been called."))
+    charged = UsdField(null=True, help_text=_("What the wallet paid in the end."))
+    lease_until = models.DateTimeField(help_text=_("On the database's clock."))
     owner = models.CharField(
-        max_length=120, blank=True, editable=False, help_text="The process that runs the call, where it can be named."
+        max_length=120,
+        blank=True,
+        editable=False,
+        help_text=_("The process that runs the call, where it can be named."),
     )
     resolved_at = models.DateTimeField(null=True)
 
@@ -149,7 +160,7 @@ class Hold(TenantModel):
         ]
 
     def __str__(self) -> str:
-        return f"Hold of ${usd_text(self.amount)}, {self.state}"
+        return _("Hold of %(amount)s, %(state)s") % {"amount": dollars(self.amount), "state": self.get_state_display()}
 
 
 class TokenSpend(TenantModel):
@@ -158,7 +169,7 @@ class TokenSpend(TenantModel):
     access_token = models.ForeignKey(
         "workspaces.AccessToken", on_delete=models.PROTECT, related_name="+", db_index=False
     )
-    period_start = models.DateField(null=True, help_text="Of the period that ``spent`` is of; empty: it has no end.")
+    period_start = models.DateField(null=True, help_text=_("Of the period that ``spent`` is of; empty: it has no end."))
     spent = UsdField(default=0)
     held = UsdField(default=0)
 
@@ -171,19 +182,19 @@ class TokenSpend(TenantModel):
         ]
 
     def __str__(self) -> str:
-        return f"${usd_text(self.spent)} of token {self.access_token_id}"
+        return _("%(spent)s of token %(token)s") % {"spent": dollars(self.spent), "token": self.access_token_id}
 
 
 class HoldIncident(TenantModel):
     """Something about a hold that an operator must see: money the customer was not charged. Append-only."""
 
     class Kind(models.TextChoices):
-        OVERRUN = "overrun", "The call cost more than its hold"
-        LATE_RESULT = "late_result", "An answer came after the hold had been resolved"
+        OVERRUN = "overrun", _("The call cost more than its hold")
+        LATE_RESULT = "late_result", _("An answer came after the hold had been resolved")
 
     hold = TenantFK(Hold, related_name="incidents", null=True)
     kind = models.CharField(max_length=20, choices=Kind)
-    amount = UsdField(help_text="What the house bears.")
+    amount = UsdField(help_text=_("What the house bears."))
     detail = models.CharField(max_length=300, blank=True)
 
     class Meta:
@@ -195,7 +206,7 @@ class HoldIncident(TenantModel):
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_kind_display()}: ${usd_text(self.amount)}"
+        return f"{self.get_kind_display()}: {dollars(self.amount)}"
 
 
 class BillingEvent(TenantModel):
@@ -206,25 +217,25 @@ class BillingEvent(TenantModel):
     """
 
     class Type(models.TextChoices):
-        USAGE = "usage", "Usage"
-        CREDIT = "credit", "Credit"
-        REFUND = "refund", "Refund"
-        ADJUSTMENT = "adjustment", "Adjustment"
-        SUBSCRIPTION = "subscription", "Subscription"
-        FEE = "fee", "Fee"
+        USAGE = "usage", _("Usage")
+        CREDIT = "credit", _("Credit")
+        REFUND = "refund", _("Refund")
+        ADJUSTMENT = "adjustment", _("Adjustment")
+        SUBSCRIPTION = "subscription", _("Subscription")
+        FEE = "fee", _("Fee")
 
     class Status(models.TextChoices):
-        POSTED = "posted", "Posted"
+        POSTED = "posted", _("Posted")
 
     wallet = TenantFK(Wallet, related_name="events")
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="billing_events", db_index=False
     )
     event_type = models.CharField(max_length=20, choices=Type)
-    amount_usd = UsdField(help_text="Signed: a charge is negative.")
+    amount_usd = UsdField(help_text=_("Signed: a charge is negative."))
     seq = models.PositiveBigIntegerField()
     balance_after = UsdField()
-    reference = models.CharField(max_length=200, help_text="What it is for; posted once per workspace.")
+    reference = models.CharField(max_length=200, help_text=_("What it is for; posted once per workspace."))
     description = models.CharField(max_length=300, blank=True)
     hold = TenantFK(Hold, null=True, related_name="billing_events")
     original = TenantFK("self", null=True, related_name="corrections")
@@ -239,15 +250,15 @@ class BillingEvent(TenantModel):
         on_delete=models.PROTECT,
         related_name="+",
         db_index=False,
-        help_text="Who did it, where a person did.",
+        help_text=_("Who did it, where a person did."),
     )
     processed_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
         db_table = "billing_events"
         permissions = [
-            ("refund_billingevent", "Can refund a charge"),
-            ("download_lists", "Can download the ledger, wallets, holds and usage"),
+            ("refund_billingevent", gettext_noop(gettext_noop("Can refund a charge"))),
+            ("download_lists", gettext_noop(gettext_noop("Can download the ledger, wallets, holds and usage"))),
         ]
         constraints = [
             *TenantModel.Meta.constraints,
@@ -276,4 +287,4 @@ class BillingEvent(TenantModel):
         ]
 
     def __str__(self) -> str:
-        return f"#{self.seq} {self.event_type} ${usd_text(self.amount_usd)}"
+        return f"#{self.seq} {self.get_event_type_display()} {dollars(self.amount_usd)}"

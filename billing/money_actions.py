@@ -7,19 +7,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, ClassVar
 
 from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from billing import ledger, wallet_ledger
 from billing.models import BillingEvent, Wallet
+from synapscale.common.amounts import dollars
 from synapscale.common.models import new_id
-from synapscale.common.money import ZERO, usd_text
+from synapscale.common.money import ZERO
+from synapscale.common.presenting import MoneyInput
 from workspaces.models import User
 
 Effect = list[tuple[str, str]]
@@ -39,12 +41,7 @@ class ReasonForm(forms.Form):
 
 
 class AmountForm(ReasonForm):
-    amount = forms.DecimalField(
-        max_digits=19,
-        decimal_places=12,
-        label=gettext_lazy("Amount, USD"),
-        widget=UnfoldAdminDecimalFieldWidget(),
-    )
+    amount = MoneyInput(max_digits=19, decimal_places=12, label=gettext_lazy("Amount, USD"))
     field_order: Iterable[str] | None = ("amount", "reason")
 
 
@@ -57,6 +54,17 @@ class TopUpForm(AmountForm):
         widget=UnfoldAdminTextInputWidget(),
     )
     field_order = ("amount", "payment", "reason")
+
+
+@dataclass(frozen=True)
+class Done:
+    """What was done: in words for the history, in a sentence for whoever did it, and whether it is new."""
+
+    what: Any
+    said: str
+    is_new: bool
+    facts: dict[str, Any] = field(default_factory=dict)
+    """Written down in the history."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +84,9 @@ class MoneyAction(ABC):
     def facts(self) -> Effect:
         """What is worth knowing before."""
         return [
-            (_("Balance"), usd_text(self.wallet.balance)),
-            (_("Held for calls under way"), usd_text(self.wallet.held)),
-            (_("Available"), usd_text(self.wallet.available)),
+            (_("Balance"), dollars(self.wallet.balance)),
+            (_("Held for calls under way"), dollars(self.wallet.held)),
+            (_("Available"), dollars(self.wallet.available)),
         ]
 
     def moves(self, given: dict[str, Any]) -> Decimal:
@@ -88,17 +96,14 @@ class MoneyAction(ABC):
     def effect(self, given: dict[str, Any]) -> Effect:
         moved = self.moves(given)
         return [
-            (_("Moves"), f"{'+' if moved > 0 else ''}{usd_text(moved)}"),
-            (_("Balance"), f"{usd_text(self.wallet.balance)} → {usd_text(self.wallet.balance + moved)}"),
-            (_("Available"), f"{usd_text(self.wallet.available)} → {usd_text(self.wallet.available + moved)}"),
+            (_("Moves"), f"{'+' if moved > 0 else ''}{dollars(moved)}"),
+            (_("Balance"), f"{dollars(self.wallet.balance)} → {dollars(self.wallet.balance + moved)}"),
+            (_("Available"), f"{dollars(self.wallet.available)} → {dollars(self.wallet.available + moved)}"),
         ]
 
     @abstractmethod
-    def do(self, given: dict[str, Any], *, reference: str, actor: User) -> tuple[str, bool]:
-        """Do it, in the caller's transaction: what was done in words for the history, and whether it is new.
-
-        Raises a Refusal.
-        """
+    def do(self, given: dict[str, Any], *, reference: str, actor: User) -> Done:
+        """Do it, in the caller's transaction. Raises a Refusal."""
 
 
 class TopUp(MoneyAction):
@@ -107,7 +112,7 @@ class TopUp(MoneyAction):
     form = TopUpForm
     permission = "billing.top_up_wallet"
 
-    def do(self, given: dict[str, Any], *, reference: str, actor: User) -> tuple[str, bool]:
+    def do(self, given: dict[str, Any], *, reference: str, actor: User) -> Done:
         event, is_new = ledger.credit(
             workspace=self.wallet.workspace,
             amount=given["amount"],
@@ -116,7 +121,8 @@ class TopUp(MoneyAction):
             actor=actor,
             payment_transaction_id=given["payment"],
         )
-        return f"Topped up by {usd_text(event.amount_usd)} USD", is_new
+        said = _("Topped up by %(amount)s.") % {"amount": dollars(event.amount_usd)}
+        return Done(gettext_lazy("Topped up."), said, is_new)
 
 
 class Adjust(MoneyAction):
@@ -124,7 +130,7 @@ class Adjust(MoneyAction):
     button = gettext_lazy("Adjust")
     permission = "billing.adjust_wallet"
 
-    def do(self, given: dict[str, Any], *, reference: str, actor: User) -> tuple[str, bool]:
+    def do(self, given: dict[str, Any], *, reference: str, actor: User) -> Done:
         event, is_new = ledger.adjust(
             workspace=self.wallet.workspace,
             amount=given["amount"],
@@ -132,7 +138,8 @@ class Adjust(MoneyAction):
             description=given["reason"],
             actor=actor,
         )
-        return f"Adjusted by {usd_text(event.amount_usd)} USD", is_new
+        said = _("Adjusted by %(amount)s.") % {"amount": dollars(event.amount_usd)}
+        return Done(gettext_lazy("Adjusted."), said, is_new)
 
 
 @dataclass(frozen=True)
@@ -148,17 +155,17 @@ class Refund(MoneyAction):
         return -self.original.amount_usd - wallet_ledger.refunded(self.original)
 
     def initial(self) -> dict[str, Any]:
-        return {"amount": usd_text(self.left)}
+        return {"amount": self.left}
 
     def facts(self) -> Effect:
         return [
-            (_("Charged"), usd_text(-self.original.amount_usd)),
-            (_("Refunded so far"), usd_text(-self.original.amount_usd - self.left)),
-            (_("At most"), usd_text(self.left)),
+            (_("Charged"), dollars(-self.original.amount_usd)),
+            (_("Refunded so far"), dollars(-self.original.amount_usd - self.left)),
+            (_("At most"), dollars(self.left)),
             *super().facts(),
         ]
 
-    def do(self, given: dict[str, Any], *, reference: str, actor: User) -> tuple[str, bool]:
+    def do(self, given: dict[str, Any], *, reference: str, actor: User) -> Done:
         event, is_new = ledger.refund(
             original=self.original,
             amount=given["amount"],
@@ -166,33 +173,39 @@ class Refund(MoneyAction):
             description=given["reason"],
             actor=actor,
         )
-        return f"Refunded {usd_text(event.amount_usd)} USD of the charge {self.original.reference}", is_new
+        said = _("Refunded %(amount)s of the charge %(charge)s.") % {
+            "amount": dollars(event.amount_usd),
+            "charge": self.original.reference,
+        }
+        return Done(gettext_lazy("Refunded a charge."), said, is_new, {"charge": self.original.reference})
 
 
 class _Switch(MoneyAction):
     form = ReasonForm
     permission = "billing.suspend_wallet"
     to: ClassVar[str]
+    what: ClassVar[Any]
 
     def moves(self, given: dict[str, Any]) -> Decimal:
         return ZERO
 
-    def do(self, given: dict[str, Any], *, reference: str, actor: User) -> tuple[str, bool]:
+    def do(self, given: dict[str, Any], *, reference: str, actor: User) -> Done:
         rows = Wallet.objects.filter(workspace_id=self.wallet.workspace_id, pk=self.wallet.pk)
         is_new = bool(rows.exclude(status=self.to).update(status=self.to))
-        return "Suspended" if self.to == Wallet.Status.SUSPENDED else "Opened again", is_new
+        return Done(self.what, str(self.what), is_new)
 
 
 class Suspend(_Switch):
     title = gettext_lazy("Suspend the wallet")
     button = gettext_lazy("Suspend")
     to = Wallet.Status.SUSPENDED
+    what = gettext_lazy("Suspended.")
 
     def effect(self, given: dict[str, Any]) -> Effect:
         return [
             (_("New calls that cost money"), _("refused from now on")),
-            (_("Calls under way"), _("finish, and are charged: %(held)s held") % {"held": usd_text(self.wallet.held)}),
-            (_("Balance"), _("%(balance)s, stays") % {"balance": usd_text(self.wallet.balance)}),
+            (_("Calls under way"), _("finish, and are charged: %(held)s held") % {"held": dollars(self.wallet.held)}),
+            (_("Balance"), _("%(balance)s, stays") % {"balance": dollars(self.wallet.balance)}),
         ]
 
 
@@ -200,9 +213,10 @@ class Reopen(_Switch):
     title = gettext_lazy("Open the wallet again")
     button = gettext_lazy("Open again")
     to = Wallet.Status.OPEN
+    what = gettext_lazy("Opened again.")
 
     def effect(self, given: dict[str, Any]) -> Effect:
         return [
             (_("New calls"), _("answered again")),
-            (_("Available"), usd_text(self.wallet.available)),
+            (_("Available"), dollars(self.wallet.available)),
         ]

@@ -20,7 +20,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, gettext_noop
 from unfold.widgets import UnfoldAdminPasswordWidget
 
 from billing.models import Wallet
@@ -29,10 +29,11 @@ from synapscale.common import audit, history
 from synapscale.common.admin import OperatorAdmin
 from synapscale.common.errors import Refusal
 from synapscale.common.money import usd_text
+from synapscale.common.presenting import is_confirmed
 from workspaces.models import User
 
 TRIES, PAUSE = 5, timedelta(minutes=15)
-_WRONG = "Wrong password for moving money."
+_WRONG = gettext_noop("Wrong password for moving money.")
 
 
 class _Confirmation(forms.Form):
@@ -61,9 +62,9 @@ def money_page(model_admin: OperatorAdmin, request: HttpRequest, action: MoneyAc
         return _page(model_admin, request, action, form=form, confirmation=confirmation)
     given, reference = form.cleaned_data, confirmation.cleaned_data["reference"]
     needs_password = abs(action.moves(given)) > settings.OFFICE_REAUTH_USD
-    is_confirmed = "confirmed" in request.POST
-    password = _Password(request.POST if is_confirmed else None) if needs_password else None
-    if is_confirmed and (password is None or _is_their_password(user, password)):
+    confirms = is_confirmed(request)
+    password = _Password(request.POST if confirms else None) if needs_password else None
+    if confirms and (password is None or _is_their_password(user, password)):
         try:
             return _done(request, action, given, reference=reference, actor=user)
         except Refusal as refusal:
@@ -87,17 +88,18 @@ def _done(
     wallets = Wallet.objects.filter(workspace_id=action.wallet.workspace_id, pk=action.wallet.pk)
     with transaction.atomic():
         before = wallets.select_for_update(no_key=True).get()  # what the audit log says was before
-        done, is_new = action.do(given, reference=reference, actor=actor)
-        if is_new:
+        done = action.do(given, reference=reference, actor=actor)
+        if done.is_new:
             audit.record(
                 before,
-                what=f"{done}.",
+                what=done.what,
                 changes=_moved(before, wallets.get()),
                 reason=given["reason"],
                 reference=reference,
+                **done.facts,
             )
-    if is_new:
-        messages.success(request, f"{done}.")
+    if done.is_new:
+        messages.success(request, done.said)
     else:
         messages.warning(request, _("This was done already; nothing was done twice."))
     return HttpResponseRedirect(reverse("admin:billing_wallet_change", args=[action.wallet.pk]))

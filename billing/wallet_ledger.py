@@ -11,7 +11,8 @@ from typing import Any
 from django.db.models import Sum
 
 from billing.models import BillingEvent, Wallet
-from synapscale.common.money import ZERO, usd_text
+from synapscale.common.amounts import dollars
+from synapscale.common.money import ZERO
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +27,15 @@ class Line:
 
     @property
     def amount(self) -> str:
-        return f"{'+' if self.event.amount_usd > 0 else ''}{usd_text(self.event.amount_usd)}"
+        return f"{'+' if self.event.amount_usd > 0 else ''}{dollars(self.event.amount_usd)}"
 
     @property
     def balance_after(self) -> str:
-        return usd_text(self.event.balance_after)
+        return dollars(self.event.balance_after)
 
     @property
     def refunded_so_far(self) -> str:
-        return usd_text(self.refunded) if self.refunded else ""
+        return dollars(self.refunded) if self.refunded else ""
 
     @property
     def is_refundable(self) -> bool:

@@ -1,8 +1,10 @@
 from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
 
 
 class ConversationsConfig(AppConfig):
     name = "conversations"
+    verbose_name = _("Conversations")
 
     def ready(self) -> None:
         from conversations import autotagging, feedback_alerts, receivers, sweeper, tag_conditions, taggables
@@ -17,18 +19,18 @@ class ConversationsConfig(AppConfig):
             name="sweep",
             setting="SWEEP_SECONDS",
             run=sweeper.sweep,
-            description="finish calls of processes that died",
+            description=_("finish calls of processes that died"),
             is_everywhere=True,
         )
         periodic.register(
             name="autotag",
             setting="AUTOTAG_SECONDS",
             run=autotagging.run_due,
-            description="let rules look at new answers",
+            description=_("let rules look at new answers"),
         )
         periodic.register(
             name="feedback_alerts",
             setting="FEEDBACK_ALERT_SECONDS",
             run=feedback_alerts.send_due,
-            description="tell workspaces of negative feedback",
+            description=_("tell workspaces of negative feedback"),
         )

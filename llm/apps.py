@@ -1,9 +1,10 @@
 from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
 
 
 class LLMConfig(AppConfig):
     name = "llm"
-    verbose_name = "LLMs and prices"
+    verbose_name = _("LLMs and prices")
 
     def ready(self) -> None:
         from llm import connections

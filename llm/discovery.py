@@ -16,6 +16,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from llm import client, connections
 from llm.errors import ProviderModelNotFound, ProviderNotConfigured
@@ -175,7 +176,9 @@ def _check(llm: LLM) -> None:
             {"model_id" if name == "name" else name: fault for name, fault in errors.items()}
         ) from None
     if not 1 <= llm.max_output_tokens <= llm.context_window:
-        raise ValidationError({"max_output_tokens": "An answer has at least one token, and fits the context window."})
+        raise ValidationError(
+            {"max_output_tokens": _("An answer has at least one token, and fits the context window.")}
+        )
 
 
 def _duplicate(llm: LLM) -> ValidationError:

@@ -12,6 +12,8 @@ from django.core.exceptions import ValidationError
 from django.db import models, transaction
 from django.db.models import F, Q
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from llm import images, pricing
 from llm.types import Usage
@@ -30,14 +32,14 @@ RATE_FIELDS = {
 
 
 class ProviderName(models.TextChoices):
-    OPENAI = "openai", "OpenAI"
-    ANTHROPIC = "anthropic", "Anthropic"
-    GOOGLE = "google", "Google"
-    GROK = "grok", "xAI Grok"
-    DEEPSEEK = "deepseek", "DeepSeek"
-    LLAMA = "llama", "Meta Llama"
-    PRIVATE = "private", "Private host"
-    DEMO = "demo", "Demo (offline)"
+    OPENAI = "openai", _("OpenAI")
+    ANTHROPIC = "anthropic", _("Anthropic")
+    GOOGLE = "google", _("Google")
+    GROK = "grok", _("xAI Grok")
+    DEEPSEEK = "deepseek", _("DeepSeek")
+    LLAMA = "llama", _("Meta Llama")
+    PRIVATE = "private", _("Private host")
+    DEMO = "demo", _("Demo (offline)")
 
 
 class LLMQuerySet(models.QuerySet["LLM"]):
@@ -89,17 +91,19 @@ class LLMManager(models.Manager.from_queryset(LLMQuerySet)):  # type: ignore[mis
 class ProviderConnection(BaseModel):
     """A host that speaks OpenAI's protocol and that an operator allowed: its models are called ``private/<slug>/<id>``."""
 
-    slug = models.SlugField(max_length=40, unique=True, help_text="Short name; part of its models' names, for good.")
+    slug = models.SlugField(max_length=40, unique=True, help_text=_("Short name; part of its models' names, for good."))
     name = models.CharField(max_length=100)
-    base_url = models.URLField(max_length=300, help_text="Up to and with the version, like https://host/v1.")
+    base_url = models.URLField(max_length=300, help_text=_("Up to and with the version, like https://host/v1."))
     allows_private_addresses = models.BooleanField(
         default=False,
-        help_text="The host may be in a private network, and may speak plain HTTP there. Link-local and metadata "
-        "addresses stay forbidden.",
+        help_text=_(
+            "The host may be in a private network, and may speak plain HTTP there. Link-local and metadata "
+            "addresses stay forbidden."
+        ),
     )
     ciphertext = models.BinaryField(null=True, editable=False)
     key_id = models.CharField(max_length=50, blank=True, editable=False)
-    hint = models.CharField(max_length=8, blank=True, editable=False, help_text="The key's last four characters.")
+    hint = models.CharField(max_length=8, blank=True, editable=False, help_text=_("The key's last four characters."))
     is_active = models.BooleanField(default=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -115,7 +119,7 @@ class LLM(BaseModel):
     """A model of a provider that conversations can use."""
 
     provider = models.CharField(max_length=20, choices=ProviderName.choices)
-    name = models.CharField(max_length=200, help_text="The provider's own id of the model, sent with every call.")
+    name = models.CharField(max_length=200, help_text=_("The provider's own id of the model, sent with every call."))
     connection = models.ForeignKey(
         ProviderConnection,
         null=True,
@@ -123,16 +127,18 @@ class LLM(BaseModel):
         on_delete=models.PROTECT,
         related_name="llms",
         db_index=False,
-        help_text="The private host that serves it.",
+        help_text=_("The private host that serves it."),
     )
     display_name = models.CharField(max_length=200)
     version = models.CharField(max_length=100, blank=True)
-    context_window = models.PositiveIntegerField(help_text="Tokens of prompt and answer together.")
-    max_output_tokens = models.PositiveIntegerField(help_text="The longest answer, reasoning included, in tokens.")
+    context_window = models.PositiveIntegerField(help_text=_("Tokens of prompt and answer together."))
+    max_output_tokens = models.PositiveIntegerField(help_text=_("The longest answer, reasoning included, in tokens."))
     supports_streaming = models.BooleanField(default=True)
     supports_function_calling = models.BooleanField(default=False)
     supports_vision = models.BooleanField(default=False)
-    supports_structured_output = models.BooleanField(default=False, help_text="Answers can be held to a JSON schema.")
+    supports_structured_output = models.BooleanField(
+        default=False, help_text=_("Answers can be held to a JSON schema.")
+    )
     supports_reasoning = models.BooleanField(default=False)
     supports_prompt_caching = models.BooleanField(default=False)
     is_active = models.BooleanField(default=True)
@@ -142,7 +148,7 @@ class LLM(BaseModel):
 
     class Meta:
         db_table = "llms"
-        verbose_name = "LLM"
+        verbose_name = _("LLM")
         ordering = ["provider", "name"]
         constraints = [
             models.UniqueConstraint(fields=["provider", "name"], name="llms_provider_name"),
@@ -163,7 +169,7 @@ class LLM(BaseModel):
     def clean(self) -> None:
         super().clean()
         if self.supports_vision and not images.knows(self.provider):
-            raise ValidationError({"supports_vision": "What an image costs at this provider is not known."})
+            raise ValidationError({"supports_vision": _("What an image costs at this provider is not known.")})
 
     def natural_key(self) -> tuple[str, str]:
         return (self.provider, self.name)
@@ -226,34 +232,38 @@ class LLMPrice(BaseModel):
 
     llm = models.ForeignKey(LLM, on_delete=models.PROTECT, related_name="prices", db_index=False)
     effective_from = models.DateTimeField()
-    effective_to = models.DateTimeField(null=True, blank=True, help_text="Exclusive; empty while the price is open.")
+    effective_to = models.DateTimeField(null=True, blank=True, help_text=_("Exclusive; empty while the price is open."))
     input_usd_per_mtok = RateField()
-    cached_input_usd_per_mtok = RateField(null=True, blank=True, help_text="Empty: billed as input.")
-    cache_write_5m_usd_per_mtok = RateField(null=True, blank=True, help_text="Empty: billed as input.")
-    cache_write_1h_usd_per_mtok = RateField(null=True, blank=True, help_text="Empty: billed as a 5-minute write.")
-    output_usd_per_mtok = RateField(help_text="Reasoning included.")
-    request_fee_usd = UsdField(default=Decimal(0), help_text="Per call, on top of the tokens.")
+    cached_input_usd_per_mtok = RateField(null=True, blank=True, help_text=_("Empty: billed as input."))
+    cache_write_5m_usd_per_mtok = RateField(null=True, blank=True, help_text=_("Empty: billed as input."))
+    cache_write_1h_usd_per_mtok = RateField(null=True, blank=True, help_text=_("Empty: billed as a 5-minute write."))
+    output_usd_per_mtok = RateField(help_text=_("Reasoning included."))
+    request_fee_usd = UsdField(default=Decimal(0), help_text=_("Per call, on top of the tokens."))
     tiers = models.JSONField(
         default=list,
         blank=True,
-        help_text='Long prompts: [{"above_input_tokens": 200000, "input": "4", "output": "18"}]. The highest one '
-        "exceeded replaces all rates, for every token; it prices the same kinds of token as the base price.",
+        help_text=_(
+            'Long prompts: [{"above_input_tokens": 200000, "input": "4", "output": "18"}]. The highest one '
+            "exceeded replaces all rates, for every token; it prices the same kinds of token as the base price."
+        ),
     )
     windows = models.JSONField(
         default=list,
         blank=True,
-        help_text='Times of day in UTC: [{"start": "01:00", "end": "04:00", "input": "1.32", "output": "3.96"}]. End '
-        "exclusive, may cross midnight; the last that applies wins. Not together with tiers.",
+        help_text=_(
+            'Times of day in UTC: [{"start": "01:00", "end": "04:00", "input": "1.32", "output": "3.96"}]. End '
+            "exclusive, may cross midnight; the last that applies wins. Not together with tiers."
+        ),
     )
-    source = models.TextField(blank=True, help_text="Where the figures come from.")
+    source = models.TextField(blank=True, help_text=_("Where the figures come from."))
 
     objects = LLMPriceManager()
 
     class Meta:
         db_table = "llm_prices"
-        verbose_name = "LLM price"
+        verbose_name = _("LLM price")
         ordering = ["llm", "effective_from"]
-        permissions = [("approve_price", "Can approve and reject proposed prices")]
+        permissions = [("approve_price", gettext_noop(gettext_noop("Can approve and reject proposed prices")))]
         constraints = [
             models.UniqueConstraint(fields=["llm", "effective_from"], name="llm_prices_llm_effective_from"),
             models.UniqueConstraint(fields=["llm"], condition=Q(effective_to=None), name="llm_prices_one_open"),
@@ -270,7 +280,7 @@ class LLMPrice(BaseModel):
         ]
 
     def __str__(self) -> str:
-        return f"{self.llm} from {self.effective_from:%Y-%m-%d %H:%M} UTC"
+        return _("%(llm)s from %(time)s UTC") % {"llm": self.llm, "time": f"{self.effective_from:%Y-%m-%d %H:%M}"}
 
     def natural_key(self) -> tuple[str, str, str]:
         return (*self.llm.natural_key(), self.effective_from.isoformat())
@@ -297,14 +307,14 @@ class LLMPrice(BaseModel):
         """Names the field that is wrong: a tier or window of the wrong shape, a negative rate, an empty period."""
         super().clean()
         if self.effective_from and self.effective_to and self.effective_to <= self.effective_from:
-            raise ValidationError({"effective_to": "A price must end after it begins."})
+            raise ValidationError({"effective_to": _("A price must end after it begins.")})
         # A field that failed its own check is None by now, and its error is told already.
         if None in (self.input_usd_per_mtok, self.output_usd_per_mtok, self.request_fee_usd):
             return
         try:
-            _ = self.table
+            self.table  # noqa: B018  reading it is the check
         except ValueError as error:
-            where, _, message = str(error).partition(": ")
+            where, _colon, message = str(error).partition(": ")
             if field := {**RATE_FIELDS, "request_fee": "request_fee_usd"}.get(where):
                 raise ValidationError({field: message}) from None
             raise ValidationError({where.partition("[")[0]: str(error)}) from None
@@ -319,12 +329,15 @@ class LLMPrice(BaseModel):
         names = [field.attname for field in self._meta.concrete_fields]
         changed = [name for name in names if getattr(stored, name) != getattr(self, name)]
         if changed and (changed != ["effective_to"] or stored.effective_to is not None):
-            raise PriceConflict(f"{stored}: {', '.join(changed)}: written once; supersede the price instead.")
+            raise PriceConflict(
+                _("%(price)s: %(fields)s: written once; supersede the price instead.")
+                % {"price": stored, "fields": ", ".join(changed)}
+            )
         if changed:  # a form that is saved unchanged is no update
             super().save(update_fields=changed)
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        raise PriceConflict(f"{self}: a price is never deleted; supersede it instead.")
+        raise PriceConflict(_("%(price)s: a price is never deleted; supersede it instead.") % {"price": self})
 
     @classmethod
     def supersede_until_next(cls, *, llm: LLM, effective_from: datetime, **fields: Any) -> LLMPrice:
@@ -353,10 +366,14 @@ class LLMPrice(BaseModel):
             later = cls.objects.filter(llm=llm, effective_from__gte=effective_from).order_by("effective_from").first()
             if later and (later.effective_from == effective_from or later.effective_from != effective_to):
                 begins = later.effective_from.isoformat()
-                raise PriceConflict(f"{llm} has a price from {begins} on. A new one must begin later, or end there.")
+                raise PriceConflict(
+                    _("%(llm)s has a price from %(time)s on. A new one must begin later, or end there.")
+                    % {"llm": llm, "time": begins}
+                )
             if later is None and effective_to is not None:
                 raise PriceConflict(
-                    f"{llm} would have no price from {effective_to.isoformat()} on. Leave the end open."
+                    _("%(llm)s would have no price from %(time)s on. Leave the end open.")
+                    % {"llm": llm, "time": effective_to.isoformat()}
                 )
             for open_price in cls.objects.filter(llm=llm, effective_to=None, effective_from__lt=effective_from):
                 open_price.effective_to = effective_from

@@ -123,7 +123,7 @@ def _state(name: str, owners: set[str], *, has_house_key: bool, user: User) -> K
     sources = [*sorted(owners), *paid]
     return KeyState(
         name=name,
-        display_name=PROVIDERS[name],
+        display_name=str(PROVIDERS[name]),
         has_own_key="user" in owners,
         has_workspace_key="workspace" in owners,
         has_house_key=has_house_key,

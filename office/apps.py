@@ -1,9 +1,10 @@
 from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
 
 
 class OfficeConfig(AppConfig):
     name = "office"
-    verbose_name = "Back office"
+    verbose_name = _("Back office")
 
     def ready(self) -> None:
         from llm import effects, price_proposals
@@ -24,5 +25,5 @@ class OfficeConfig(AppConfig):
             name="price_sync",
             setting="PRICE_SYNC_SECONDS",
             run=price_proposals.propose_due,
-            description="compare the catalogue with the vendors' prices, propose what differs",
+            description=_("compare the catalogue with the vendors' prices, propose what differs"),
         )

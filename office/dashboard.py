@@ -25,6 +25,7 @@ from llm.models import LLM
 from office import navigation, shown
 from office.lasting import RATE_DAYS, days_left
 from office.timeline import Timeline
+from synapscale.common.amounts import dollars
 from synapscale.common.money import usd_text
 from synapscale.common.tenancy import fleet_wide
 
@@ -140,7 +141,7 @@ def _spend(line: Timeline) -> list[Row]:
             {
                 "title": title,
                 "value": shown.usd(now),
-                "exact": usd_text(now),
+                "exact": dollars(now),
                 "change": shown.change(now, before),
                 "before": shown.usd(before),
                 "compared": compared,

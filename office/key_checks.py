@@ -154,7 +154,7 @@ class KeyTest(Deed):
 
     @property
     def _name(self) -> str:
-        return own_keys.PROVIDERS.get(self.key.name, self.key.name)
+        return str(own_keys.PROVIDERS.get(self.key.name, self.key.name))
 
     def do(self, given: Mapping[str, Any], *, actor: Any) -> Said | None:
         found = try_key(self.key, self.membership, given["once"])

@@ -16,7 +16,7 @@ from billing.models import Hold, Wallet
 from conversations import settling
 from conversations.models import Message
 from synapscale.common import processes
-from synapscale.common.money import usd_text
+from synapscale.common.amounts import dollars
 from synapscale.common.processes import Condition
 
 SHOWN = 20
@@ -34,7 +34,7 @@ class OpenHold:
 
     @property
     def amount(self) -> str:
-        return usd_text(self.hold.amount)
+        return dollars(self.hold.amount)
 
 
 def of_wallet(wallet: Wallet) -> list[OpenHold]:

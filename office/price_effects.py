@@ -15,7 +15,7 @@ from llm.models import LLM
 from llm.pricing import PriceTable
 from office import shown
 from office.dashboard import SEES_FIGURES
-from synapscale.common.money import usd_text
+from synapscale.common.amounts import dollars
 from workspaces.models import User, Workspace
 
 DAYS = 30
@@ -56,7 +56,7 @@ def price_effect(llm: LLM, *, table: PriceTable, present: PriceTable | None, use
 
 def amount(usd: Decimal, *, is_signed: bool = False) -> Amount:
     sign = "+" if is_signed and usd > 0 else ""
-    return Amount(f"{sign}{shown.usd(usd)}", f"{sign}{usd_text(usd)}")
+    return Amount(f"{sign}{shown.usd(usd)}", f"{sign}{dollars(usd)}")
 
 
 def _cost(costs: Costs, *, name: str = "", url: str = "") -> Cost:

@@ -7,7 +7,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from django.utils import formats
 from django.utils.translation import gettext as _
 
-from synapscale.common.money import usd_text
+from synapscale.common import amounts
 
 _CENT, _MICRO = Decimal("0.01"), Decimal("0.000001")
 
@@ -19,7 +19,7 @@ def usd(amount: Decimal) -> str:
     whole, _point, places = text.partition(".")
     places = places.rstrip("0").ljust(2, "0")
     number = formats.number_format(Decimal(f"{whole}.{places}"), decimal_pos=len(places), force_grouping=True)
-    return f"{'-' if rounded < 0 else ''}${number}"
+    return amounts.signed(number, is_negative=rounded < 0)
 
 
 def count(number: int) -> str:
@@ -49,10 +49,3 @@ def change(now: Decimal, before: Decimal) -> str:
         return ""
     moved = ((now - before) / before * 100).quantize(Decimal(1), ROUND_HALF_UP)
     return f"{'+' if moved > 0 else ''}{formats.number_format(moved, decimal_pos=0, force_grouping=True)} %"
-
-
-def exact_usd(amount: Decimal) -> str:
-    """An amount in USD with all its places: ``$1,234.50``, ``-$0.000052``."""
-    text = usd_text(amount.copy_abs())
-    number = formats.number_format(Decimal(text), decimal_pos=len(text.partition(".")[2]), force_grouping=True)
-    return f"{'-' if amount < 0 else ''}${number}"

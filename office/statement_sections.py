@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from office import shown
 from office.statements import LISTED, SINGLE, Calls, Movement, Statement, Type
-from synapscale.common.money import usd_text
+from synapscale.common.amounts import dollars
 
 TITLES = {
     Type.CREDIT: gettext_lazy("Credits"),
@@ -54,9 +54,9 @@ class Section:
 def summary(statement: Statement) -> list[Line]:
     """From balance to balance."""
     return [
-        Line(_("Opening balance"), shown.exact_usd(statement.opening), is_balance=True),
-        *(Line(str(title), shown.exact_usd(statement.amount(kind))) for kind, title in TITLES.items()),
-        Line(_("Closing balance"), shown.exact_usd(statement.closing), is_balance=True),
+        Line(_("Opening balance"), dollars(statement.opening), is_balance=True),
+        *(Line(str(title), dollars(statement.amount(kind))) for kind, title in TITLES.items()),
+        Line(_("Closing balance"), dollars(statement.closing), is_balance=True),
     ]
 
 
@@ -64,10 +64,10 @@ def proof(statement: Statement) -> str:
     """Whether the lines lead from balance to balance, in words."""
     if not statement.agrees:
         return _(
-            "This statement does not agree with the ledger: its lines and the closing balance are %(difference)s USD apart, "
+            "This statement does not agree with the ledger: its lines and the closing balance are %(difference)s apart, "
             "and of %(count)s movements %(shown)s are in it. Do not send it; run “manage.py audit_ledger”."
         ) % {
-            "difference": usd_text(statement.difference),
+            "difference": dollars(statement.difference),
             "count": shown.count(statement.count),
             "shown": shown.count(sum(total.count for total in statement.totals.values())),
         }
@@ -133,7 +133,7 @@ def _of_calls(
 
 
 def _numbers(calls: Calls) -> tuple[str, str, str]:
-    return shown.count(calls.count), shown.count(calls.tokens), shown.exact_usd(calls.amount)
+    return shown.count(calls.count), shown.count(calls.tokens), dollars(calls.amount)
 
 
 def _of_movements(statement: Statement, kind: str) -> Section:
@@ -142,14 +142,14 @@ def _of_movements(statement: Statement, kind: str) -> Section:
     if rest.count:
         note = _("Only the first %(listed)s are listed; the CSV has all.") % {"listed": shown.count(len(rows))}
         label = ngettext("%(count)s other", "%(count)s others", rest.count) % {"count": shown.count(rest.count)}
-        rows.append(Row((label, "", "", shown.exact_usd(rest.amount))))
+        rows.append(Row((label, "", "", dollars(rest.amount))))
     heads = (_("Time, UTC"), _("Description"), _("Reference"), _("Amount"))
-    total = (_("Total"), "", "", shown.exact_usd(statement.amount(kind)))
+    total = (_("Total"), "", "", dollars(statement.amount(kind)))
     return Section(str(TITLES[Type(kind)]), note, heads, 3, tuple(rows), total)
 
 
 def _of_movement(movement: Movement) -> Row:
     moment = movement.at.astimezone(UTC)
     at = f"{formats.date_format(moment, 'DATE_FORMAT')} {moment:%H:%M}"
-    cells = (at, movement.description, movement.reference, shown.exact_usd(movement.amount))
+    cells = (at, movement.description, movement.reference, dollars(movement.amount))
     return Row(cells, event=movement.id)

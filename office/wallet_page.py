@@ -23,7 +23,8 @@ from billing import wallet_ledger
 from billing.models import BillingEvent, Hold, Wallet
 from office import open_holds
 from office.lasting import RATE_DAYS, days_left
-from synapscale.common.money import ZERO, UsdField, usd_text
+from synapscale.common.amounts import dollars
+from synapscale.common.money import ZERO, UsdField
 
 EVENTS = 25
 
@@ -89,12 +90,12 @@ def _as_it_is(wallet: Wallet) -> Any:
 
 def _money(wallet: Any) -> list[Tile]:
     tiles = [
-        Tile(_("Balance"), usd_text(wallet.balance), wallet.get_mode_display()),
-        Tile(_("Held"), usd_text(wallet.held), _("reserved for calls under way")),
-        Tile(_("Available"), usd_text(wallet.available), _("what new calls may reserve")),
+        Tile(_("Balance"), dollars(wallet.balance), wallet.get_mode_display()),
+        Tile(_("Held"), dollars(wallet.held), _("reserved for calls under way")),
+        Tile(_("Available"), dollars(wallet.available), _("what new calls may reserve")),
     ]
     if wallet.mode == Wallet.Mode.POSTPAID:
-        tiles.append(Tile(_("Credit limit"), usd_text(wallet.credit_limit), _("how far below zero it may go")))
+        tiles.append(Tile(_("Credit limit"), dollars(wallet.credit_limit), _("how far below zero it may go")))
     is_open = wallet.status == Wallet.Status.OPEN
     said = _("calls are answered") if is_open else _("calls that cost money are refused")
     return [*tiles, Tile(_("Status"), wallet.get_status_display(), said)]
@@ -111,7 +112,7 @@ def _spending(wallet: Wallet) -> list[Tile]:
     def tile(title: str, amount: Decimal, since: datetime) -> Tile:
         filters = urlencode({"workspace__id__exact": wallet.workspace_id, "created_at__gte": since.isoformat()})
         url = f"{reverse('admin:conversations_usagelog_changelist')}?{filters}"
-        return Tile(title, usd_text(amount), _("charged for calls"), url)
+        return Tile(title, dollars(amount), _("charged for calls"), url)
 
     tiles = [tile(_("Spent in 24 hours"), today, day), tile(_("Spent in 30 days"), spent.get(0, ZERO) + week, month)]
     lasts = days_left(wallet, week)
@@ -134,7 +135,7 @@ def _balance_check(wallet: Any) -> Check:
         "The newest event of the ledger, number %(seq)s, leaves %(after)s; the wallet has the balance %(balance)s at number "
         "%(number)s. Run “manage.py audit_ledger”."
     )
-    after, balance = usd_text(last), usd_text(wallet.balance)
+    after, balance = dollars(last), dollars(wallet.balance)
     return Check(said % {"seq": wallet.last_seq, "after": after, "balance": balance, "number": wallet.seq}, False)
 
 
@@ -145,4 +146,4 @@ def _held_check(wallet: Any) -> Check:
             return Check(_("No hold is open, and nothing is held."), True)
         return Check(_("The open holds add up to exactly what the wallet holds."), True)
     said = _("The open holds add up to %(sum)s; the wallet holds %(held)s. Run “manage.py audit_ledger”.")
-    return Check(said % {"sum": usd_text(held), "held": usd_text(wallet.held)}, False)
+    return Check(said % {"sum": dollars(held), "held": dollars(wallet.held)}, False)

@@ -90,6 +90,16 @@ AUTH_PASSWORD_VALIDATORS = [
 AUTH_USER_MODEL = "workspaces.User"
 
 # --- Applications ---------------------------------------------------------------------------------------------------
+OUR_APPS = [
+    "synapscale.common",
+    "workspaces",
+    "llm",
+    "billing",
+    "tagging",
+    "conversations",
+    "analytics",
+    "office",
+]
 INSTALLED_APPS = [
     "unfold",  # the look of the back office; before the admin, whose site and templates it replaces
     "django.contrib.admin",
@@ -103,14 +113,7 @@ INSTALLED_APPS = [
     "django_filters",
     "drf_spectacular",
     "drf_spectacular_sidecar",
-    "synapscale.common",
-    "workspaces",
-    "llm",
-    "billing",
-    "tagging",
-    "conversations",
-    "analytics",
-    "office",
+    *OUR_APPS,
 ]
 # API requests pass only the first four and the last: see common.middleware.
 MIDDLEWARE = [

@@ -42,9 +42,9 @@ class TagForm(OperatorForm):
     """
 
     # The model's fields end where a normalised text does; what is typed may be longer.
-    name = forms.CharField(widget=UnfoldAdminTextInputWidget)
-    value = forms.CharField(required=False, widget=UnfoldAdminTextInputWidget)
-    category = forms.CharField(required=False, widget=UnfoldAdminTextInputWidget)
+    name = forms.CharField(label=_("Name"), widget=UnfoldAdminTextInputWidget)
+    value = forms.CharField(required=False, label=_("Value"), widget=UnfoldAdminTextInputWidget)
+    category = forms.CharField(required=False, label=_("Category"), widget=UnfoldAdminTextInputWidget)
 
     operator: User
 
@@ -106,7 +106,7 @@ class TagAdmin(TenantAdmin):
         """Not the page of thousands of links that Django would make, all of them protected."""
         tags = list(objs)
         carriers = sum(TagLink.objects.filter(workspace_id=tag.workspace_id, tag=tag).count() for tag in tags)
-        return [str(tag) for tag in tags], {"tags": len(tags), "links": carriers}, set(), []
+        return [str(tag) for tag in tags], {gettext("tags"): len(tags), gettext("links"): carriers}, set(), []
 
     def save_model(self, request: HttpRequest, obj: Tag, form: Any, change: bool) -> None:
         """Nothing: the form has stored it."""

@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import F, Q, Value
 from django.db.models.functions import Concat, Length, Lower
 from django.db.models.lookups import LessThanOrEqual
+from django.utils.translation import gettext_lazy as _
 
 from synapscale.common.models import TenantFK, TenantModel
 from tagging import names
@@ -33,13 +34,13 @@ class Tag(TenantModel):
 
     name = models.CharField(max_length=names.MAX_NAME)
     value = models.CharField(max_length=names.MAX_VALUE, blank=True)
-    label = models.CharField(max_length=names.MAX_LABEL, editable=False, help_text="“name” or “name:value”.")
+    label = models.CharField(max_length=names.MAX_LABEL, editable=False, help_text=_("“name” or “name:value”."))
     category = models.CharField(max_length=names.MAX_CATEGORY, blank=True)
-    is_system = models.BooleanField(default=False, help_text="Set by the system only.")
+    is_system = models.BooleanField(default=False, help_text=_("Set by the system only."))
     created_by = models.ForeignKey(
         User, null=True, blank=True, on_delete=models.PROTECT, related_name="tags", db_index=False
     )
-    metadata = models.JSONField(default=dict, blank=True, help_text="What clients note with it.")
+    metadata = models.JSONField(default=dict, blank=True, help_text=_("What clients note with it."))
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
@@ -95,10 +96,11 @@ class TagRule(TenantModel):
     settings = models.JSONField(default=dict, blank=True)
     tag = TenantFK(Tag, null=True, blank=True, related_name="rules")
     confidence_score = score_field(
-        default=CERTAIN, help_text="How far the rule is trusted, from 0 to 1; multiplies what its condition is sure of."
+        default=CERTAIN,
+        help_text=_("How far the rule is trusted, from 0 to 1; multiplies what its condition is sure of."),
     )
     is_active = models.BooleanField(default=True)
-    is_builtin = models.BooleanField(default=False, help_text="Comes with every workspace; can be switched off.")
+    is_builtin = models.BooleanField(default=False, help_text=_("Comes with every workspace; can be switched off."))
     created_by = models.ForeignKey(
         User, null=True, blank=True, on_delete=models.PROTECT, related_name="tag_rules", db_index=False
     )
@@ -125,15 +127,15 @@ class TagLink(TenantModel):
     """A tag on something of its workspace: set by a person, or by a rule, or only suggested by one."""
 
     class State(models.TextChoices):
-        APPLIED = "applied", "Applied"
-        SUGGESTED = "suggested", "Suggested"
-        REJECTED = "rejected", "Rejected"
+        APPLIED = "applied", _("Applied")
+        SUGGESTED = "suggested", _("Suggested")
+        REJECTED = "rejected", _("Rejected")
 
     class Origin(models.TextChoices):
-        PERSON = "person", "A person"
-        RULE = "rule", "A rule"
-        CLASSIFIER = "classifier", "A classifier"
-        LLM = "llm", "A model"
+        PERSON = "person", _("A person")
+        RULE = "rule", _("A rule")
+        CLASSIFIER = "classifier", _("A classifier")
+        LLM = "llm", _("A model")
 
     tag = TenantFK(Tag, related_name="links")
     target_type = models.CharField(max_length=20)
@@ -148,7 +150,7 @@ class TagLink(TenantModel):
     decided_by = models.ForeignKey(
         User, null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False
     )
-    decided_at = models.DateTimeField(null=True, blank=True, help_text="When a person accepted or rejected it.")
+    decided_at = models.DateTimeField(null=True, blank=True, help_text=_("When a person accepted or rejected it."))
 
     class Meta:
         db_table = "tag_links"
@@ -183,7 +185,7 @@ class TagLink(TenantModel):
 
     def __str__(self) -> str:
         tag = self.tag.label if TagLink.tag.is_cached(self) else self.tag_id
-        return f"{tag} on {self.target_type} {self.target_id}"
+        return _("%(tag)s on %(kind)s %(target)s") % {"tag": tag, "kind": self.target_type, "target": self.target_id}
 
     @property
     def is_auto(self) -> bool:

@@ -128,9 +128,9 @@ def test_top_up_credits_once(alice: Person) -> None:
     ("amount", "said"),
     [
         ("five", "“five” is not an amount."),
-        ("0", "A credit is more than 0 and at most 1000000.00 USD."),
-        ("-5", "A credit is more than 0 and at most 1000000.00 USD."),
-        ("1000000.01", "A credit is more than 0 and at most 1000000.00 USD."),
+        ("0", "A credit is more than 0 and at most 1,000,000.00 USD."),
+        ("-5", "A credit is more than 0 and at most 1,000,000.00 USD."),
+        ("1000000.01", "A credit is more than 0 and at most 1,000,000.00 USD."),
         ("NaN", "An amount must be finite."),
         ("1E999999999", "An amount may not be larger than $4,000,000."),
         ("0.0000000000001", "An amount has at most 12 decimal places."),

@@ -206,7 +206,7 @@ def test_top_up_ends_with_one_when_it_refuses(installed: Installation) -> None:
         assert (ended.returncode, ended.stdout) == (0, f"demo: {said} USD (r), balance 6.00 USD\n")
     ended = installed.manage("top_up", "demo", "-1", "--reference", "s")
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr == "CommandError: A credit is more than 0 and at most 1000000.00 USD.\n"
+    assert ended.stderr == "CommandError: A credit is more than 0 and at most 1,000,000.00 USD.\n"
 
 
 def test_a_message_from_end_to_end_and_the_books_after_it(installed: Installation) -> None:

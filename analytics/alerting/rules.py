@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
+from django.utils.translation import gettext_lazy as _
 
 from analytics.alerting import conditions
 from analytics.models import Alert, AlertRule
@@ -15,6 +16,13 @@ from synapscale.common.errors import Conflict, Refusal
 from synapscale.common.tenancy import fleet_wide
 from workspaces.models import Membership, User, Workspace
 
+_MISSING = {
+    AlertRule.Scope.WORKSPACE: _("There is no such workspace."),
+    AlertRule.Scope.USER: _("There is no such user in a workspace."),
+    AlertRule.Scope.LLM: _("There is no such model."),
+    AlertRule.Scope.PROVIDER: _("There is no such provider."),
+    AlertRule.Scope.FLEET: _("All workspaces together have no subject."),
+}
 FIXED = ("name", "condition", "scope")
 """What stays of a built-in rule."""
 
@@ -82,7 +90,7 @@ def require_subject(rule: AlertRule) -> None:
         key = _as_uuid(rule.subject_id)
         is_there = key is not None and _exists(rule, key)
     if not is_there:
-        said = f"There is no such {rule.get_scope_display().lower().removeprefix('each ')}."
+        said = str(_MISSING[AlertRule.Scope(rule.scope)])
         raise Refusal(f"subject_id: {said}", code="invalid", details={"subject_id": [said]})
 
 

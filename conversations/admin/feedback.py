@@ -50,16 +50,16 @@ class MessageFeedbackAdmin(HoldsContent, LeadsToTranscript, TenantAdmin):
         # Not the time of change: that is its author's.
         return [name for name in super().changed_columns(form) if name == "review_note"]
 
-    @admin.action(description="Mark as reviewed", permissions=["change"])
+    @admin.action(description=_("Mark as reviewed"), permissions=["change"])
     def mark_as_reviewed(self, request: HttpRequest, rows: QuerySet[MessageFeedback]) -> None:
         waiting = self._logged(rows.filter(review_status="open"), "Reviewed.", ("open", "done"))
         count = feedback.close_reviews(waiting, by=cast(User, request.user))
-        messages.success(request, f"Reviewed: {count}.")
+        messages.success(request, _("Reviewed: %(number)s.") % {"number": count})
 
-    @admin.action(description="Open the review again", permissions=["change"])
+    @admin.action(description=_("Open the review again"), permissions=["change"])
     def open_again(self, request: HttpRequest, rows: QuerySet[MessageFeedback]) -> None:
         done = self._logged(rows.filter(NEGATIVE, review_status="done"), "Review opened again.", ("done", "open"))
-        messages.success(request, f"Opened again: {feedback.reopen_reviews(done)}.")
+        messages.success(request, _("Opened again: %(number)s.") % {"number": feedback.reopen_reviews(done)})
 
     def _logged(self, rows: QuerySet[MessageFeedback], what: str, status: tuple[str, str]) -> QuerySet[MessageFeedback]:
         """Those of ``rows`` that there are now, noted in their histories."""

@@ -21,7 +21,7 @@ from conversations.models import Conversation, Message, MessageFeedback, UsageLo
 from conversations.transcript import Page, Turn
 from synapscale.common import audit
 from synapscale.common.admin import OperatorAdmin, as_uuid
-from synapscale.common.money import usd_text
+from synapscale.common.amounts import dollars
 
 FOLDED = 1500
 """Characters from which on a text is folded,"""
@@ -79,7 +79,7 @@ def _totals(conversation: Conversation) -> Facts:
     return [
         (_("Messages"), _number(conversation.message_count)),
         (_("Tokens"), _number(conversation.total_tokens)),
-        (_("Charged, USD"), usd_text(conversation.total_cost)),
+        (_("Charged"), dollars(conversation.total_cost)),
     ]
 
 
@@ -90,7 +90,7 @@ def _models(conversation: Conversation) -> list[dict[str, Any]]:
             "answers": _number(row.message_count),
             "input": _number(row.input_tokens),
             "output": _number(row.output_tokens),
-            "charged": usd_text(row.total_cost),
+            "charged": dollars(row.total_cost),
         }
         for row in transcript.models_of(conversation)
     ]
@@ -181,8 +181,8 @@ def _facts(turn: Turn) -> Facts:
     facts: Facts = [
         (_("Tokens in"), _number(_tokens_in(log))),
         (_("Tokens out"), _number(_tokens_out(log))),
-        (_("Cost, USD"), usd_text(turn.cost)),
-        (_("Charged, USD"), usd_text(turn.charged)),
+        (_("Cost"), dollars(turn.cost)),
+        (_("Charged"), dollars(turn.charged)),
         (_("Time"), _time(log.latency_ms)),
     ]
     if log.time_to_first_token_ms is not None:
@@ -202,8 +202,8 @@ def _attempt(log: UsageLog, *, may_open: bool) -> dict[str, Any]:
         "key": log.get_key_source_display(),
         "input": _number(_tokens_in(log)),
         "output": _number(_tokens_out(log)),
-        "cost": usd_text(log.cost_usd),
-        "charged": usd_text(log.charged_usd),
+        "cost": dollars(log.cost_usd),
+        "charged": dollars(log.charged_usd),
         "time": _time(log.latency_ms),
         "url": reverse("admin:conversations_usagelog_change", args=[log.pk]) if may_open else "",
     }

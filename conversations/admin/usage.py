@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from conversations.admin.content import HoldsContent, LeadsToTranscript
 from conversations.models import ConversationLLM, IdempotencyKey, UsageLog
 from synapscale.common.admin import ViewOnlyAdmin
-from synapscale.common.money import usd_text
+from synapscale.common.amounts import dollars
 
 
 @admin.register(UsageLog)
@@ -40,9 +40,9 @@ class UsageLogAdmin(HoldsContent, LeadsToTranscript, ViewOnlyAdmin):
     def charge(self, log: UsageLog) -> str:
         """What the wallet paid, and the way to its event, where it can be refunded."""
         if log.billing_event_id is None:
-            return usd_text(log.charged_usd)
+            return dollars(log.charged_usd)
         url = reverse("admin:billing_billingevent_change", args=[log.billing_event_id])
-        return format_html('<a href="{}">{}</a>', url, usd_text(log.charged_usd))
+        return format_html('<a href="{}">{}</a>', url, dollars(log.charged_usd))
 
 
 @admin.register(ConversationLLM)

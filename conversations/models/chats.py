@@ -8,7 +8,8 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
-from django.utils.translation import gettext
+from django.utils.translation import gettext, gettext_noop, pgettext_lazy
+from django.utils.translation import gettext_lazy as _
 
 from billing.models import BillingEvent, Hold
 from conversations import call_settings
@@ -34,14 +35,14 @@ class Agent(TenantModel):
     system_prompt = models.TextField(blank=True)
     llm = models.ForeignKey(LLM, on_delete=models.PROTECT, related_name="agents", db_index=False)
     fallback_llms = models.JSONField(
-        default=list, blank=True, help_text="Models to try next, in order, as “provider/name”."
+        default=list, blank=True, help_text=_("Models to try next, in order, as “provider/name”.")
     )
     temperature = temperature_field()
     max_tokens = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
     settings = models.JSONField(
-        default=dict, blank=True, help_text="tools, tool_choice, response_schema, stop: sent with every call."
+        default=dict, blank=True, help_text=_("tools, tool_choice, response_schema, stop: sent with every call.")
     )
-    is_default = models.BooleanField(default=False, help_text="Answers conversations that name no agent.")
+    is_default = models.BooleanField(default=False, help_text=_("Answers conversations that name no agent."))
     is_active = models.BooleanField(default=True)
     created_by = models.ForeignKey(User, null=True, on_delete=models.PROTECT, related_name="agents", db_index=False)
     updated_at = models.DateTimeField(auto_now=True)
@@ -75,12 +76,12 @@ class Agent(TenantModel):
 
 def _wrong_fallbacks(names: Any) -> list[str]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        return ["Give a list of “provider/name”."]
+        return [gettext("Give a list of “provider/name”.")]
     if len(names) > Agent.MAX_FALLBACKS:
-        return [f"At most {Agent.MAX_FALLBACKS} models."]
+        return [gettext("At most %(number)s models.") % {"number": Agent.MAX_FALLBACKS}]
     if len(set(names)) != len(names):
-        return ["A model is named twice."]
-    return [f"There is no model “{name}”." for name in LLM.objects.unknown_names(names)]
+        return [gettext("A model is named twice.")]
+    return [gettext("There is no model “%(name)s”.") % {"name": name} for name in LLM.objects.unknown_names(names)]
 
 
 class ConversationQuerySet(models.QuerySet["Conversation"]):
@@ -95,25 +96,25 @@ class Conversation(TenantModel):
     """A user's chat. Private to its user unless shared with the workspace."""
 
     class Status(models.TextChoices):
-        ACTIVE = "active", "Active"
-        ARCHIVED = "archived", "Archived"
-        DELETED = "deleted", "Deleted"
+        ACTIVE = "active", pgettext_lazy("conversation", "Active")
+        ARCHIVED = "archived", _("Archived")
+        DELETED = "deleted", _("Deleted")
 
     class Kind(models.TextChoices):
-        CHAT = "chat", "Chat"
-        API = "api", "API calls"
+        CHAT = "chat", _("Chat")
+        API = "api", _("API calls")
 
     user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="conversations", db_index=False)
     agent = TenantFK(Agent, null=True, blank=True, related_name="conversations")
     title = models.CharField(max_length=200, blank=True)
     status = models.CharField(max_length=10, choices=Status, default=Status.ACTIVE)
     kind = models.CharField(max_length=10, choices=Kind, default=Kind.CHAT)
-    is_shared = models.BooleanField(default=False, help_text="Whether all members of the workspace see it.")
-    context = models.TextField(blank=True, help_text="Added to the agent's system prompt.")
-    settings = models.JSONField(default=dict, blank=True, help_text="Overrides of the agent's settings.")
+    is_shared = models.BooleanField(default=False, help_text=_("Whether all members of the workspace see it."))
+    context = models.TextField(blank=True, help_text=_("Added to the agent's system prompt."))
+    settings = models.JSONField(default=dict, blank=True, help_text=_("Overrides of the agent's settings."))
     message_count = models.PositiveIntegerField(default=0, editable=False)
     total_tokens = models.PositiveBigIntegerField(default=0, editable=False)
-    total_cost = UsdField(default=0, editable=False, help_text="What the wallet paid, in USD.")
+    total_cost = UsdField(default=0, editable=False, help_text=_("What the wallet paid, in USD."))
     last_message_at = models.DateTimeField(null=True, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -136,7 +137,7 @@ class Conversation(TenantModel):
 
     def __str__(self) -> str:
         # Not by its title, which is content: this stands in links, headings and logs.
-        return gettext("Conversation %(id)s") % {"id": self.pk}
+        return _("Conversation %(id)s") % {"id": self.pk}
 
     def clean(self) -> None:
         super().clean()
@@ -150,17 +151,17 @@ class Message(TenantModel):
     """One turn. An assistant's turn is created pending, with its hold and its frozen price, and becomes final once."""
 
     class Role(models.TextChoices):
-        SYSTEM = "system", "System"
-        USER = "user", "User"
-        ASSISTANT = "assistant", "Assistant"
-        TOOL = "tool", "Tool"
+        SYSTEM = "system", _("System")
+        USER = "user", _("User")
+        ASSISTANT = "assistant", _("Assistant")
+        TOOL = "tool", _("Tool")
 
     class Status(models.TextChoices):
-        PENDING = "pending", "Pending"
-        STREAMING = "streaming", "Streaming"
-        SENT = "sent", "Sent"
-        ERROR = "error", "Error"
-        INTERRUPTED = "interrupted", "Interrupted"
+        PENDING = "pending", _("Pending")
+        STREAMING = "streaming", _("Streaming")
+        SENT = "sent", _("Sent")
+        ERROR = "error", _("Error")
+        INTERRUPTED = "interrupted", _("Interrupted")
 
     FINAL = frozenset({Status.SENT, Status.ERROR, Status.INTERRUPTED})
 
@@ -170,7 +171,7 @@ class Message(TenantModel):
         on_delete=models.PROTECT,
         related_name="messages",
         db_index=False,
-        help_text="Who wrote it, or asked for it.",
+        help_text=_("Who wrote it, or asked for it."),
     )
     role = models.CharField(max_length=10, choices=Role)
     content = models.TextField(blank=True)
@@ -184,7 +185,7 @@ class Message(TenantModel):
     price = models.ForeignKey(
         LLMPrice, null=True, blank=True, on_delete=models.PROTECT, related_name="messages", db_index=False
     )
-    priced_at = models.DateTimeField(null=True, blank=True, help_text="The moment whose price applies.")
+    priced_at = models.DateTimeField(null=True, blank=True, help_text=_("The moment whose price applies."))
     hold = TenantFK(Hold, null=True, blank=True, related_name="messages")
     model_used = models.CharField(max_length=250, blank=True)
     tokens_used = models.PositiveBigIntegerField(default=0)
@@ -196,21 +197,21 @@ class Message(TenantModel):
     error_code = models.CharField(max_length=60, blank=True)
     error_message = models.CharField(max_length=500, blank=True)
     attempt = models.PositiveSmallIntegerField(default=1)
-    metadata = models.JSONField(default=dict, blank=True, help_text="What the client noted with the question.")
+    metadata = models.JSONField(default=dict, blank=True, help_text=_("What the client noted with the question."))
     autotag_due_at = models.DateTimeField(
-        null=True, blank=True, editable=False, help_text="From when on rules are to look at it, again or at all."
+        null=True, blank=True, editable=False, help_text=_("From when on rules are to look at it, again or at all.")
     )
     autotag_for = models.CharField(
-        max_length=10, blank=True, editable=False, help_text="What has happened to it: “answer” or “feedback”."
+        max_length=10, blank=True, editable=False, help_text=_("What has happened to it: “answer” or “feedback”.")
     )
     call = models.JSONField(
-        default=dict, blank=True, editable=False, help_text="What metering needs to know of the provider call."
+        default=dict, blank=True, editable=False, help_text=_("What metering needs to know of the provider call.")
     )
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
         db_table = "messages"
-        permissions = [("read_content", "Can read what customers wrote")]
+        permissions = [("read_content", gettext_noop("Can read what customers wrote"))]
         constraints = [
             *TenantModel.Meta.constraints,
             models.UniqueConstraint(fields=["workspace", "hold"], name="messages_one_per_hold"),
@@ -233,7 +234,7 @@ class Message(TenantModel):
         ]
 
     def __str__(self) -> str:
-        return f"{self.role} message {self.pk}"
+        return _("%(role)s: message %(id)s") % {"role": self.get_role_display(), "id": self.pk}
 
     @property
     def is_final(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Self
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Case, Q, Value, When
+from django.utils.translation import gettext_lazy as _
 
 from conversations.models.chats import Conversation, Message
 from synapscale.common.models import TenantFK, TenantModel
@@ -50,20 +51,20 @@ class MessageFeedback(TenantModel):
     """What a user thinks of an answer; one per user and message."""
 
     class Thumb(models.TextChoices):
-        UP = "up", "Thumbs up"
-        DOWN = "down", "Thumbs down"
+        UP = "up", _("Thumbs up")
+        DOWN = "down", _("Thumbs down")
 
     class Category(models.TextChoices):
-        HELPFUL = "helpful", "Helpful"
-        ACCURATE = "accurate", "Accurate"
-        CREATIVE = "creative", "Creative"
-        UNSAFE = "unsafe", "Unsafe"
-        WRONG = "wrong", "Wrong"
-        OTHER = "other", "Other"
+        HELPFUL = "helpful", _("Helpful")
+        ACCURATE = "accurate", _("Accurate")
+        CREATIVE = "creative", _("Creative")
+        UNSAFE = "unsafe", _("Unsafe")
+        WRONG = "wrong", _("Wrong")
+        OTHER = "other", _("Other")
 
     class Review(models.TextChoices):
-        OPEN = "open", "Open"
-        DONE = "done", "Done"
+        OPEN = "open", _("Open")
+        DONE = "done", _("Done")
 
     message = TenantFK(Message, related_name="message_feedbacks")
     user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="message_feedbacks", db_index=False)
@@ -73,7 +74,7 @@ class MessageFeedback(TenantModel):
     )
     category = models.CharField(max_length=10, choices=Category, blank=True)
     text = models.TextField(blank=True, max_length=5000)
-    suggestion = models.TextField(blank=True, max_length=5000, help_text="How the answer could be better.")
+    suggestion = models.TextField(blank=True, max_length=5000, help_text=_("How the answer could be better."))
     is_public = models.BooleanField(default=False)
     review_status = models.CharField(max_length=4, choices=Review, blank=True, editable=False)
     reviewed_by = models.ForeignKey(
@@ -86,9 +87,9 @@ class MessageFeedback(TenantModel):
         editable=False,
     )
     reviewed_at = models.DateTimeField(null=True, blank=True, editable=False)
-    review_note = models.CharField(max_length=1000, blank=True, help_text="For operators; no client sees it.")
+    review_note = models.CharField(max_length=1000, blank=True, help_text=_("For operators; no client sees it."))
     alerted_at = models.DateTimeField(
-        null=True, blank=True, editable=False, help_text="When the workspace was told of the open review."
+        null=True, blank=True, editable=False, help_text=_("When the workspace was told of the open review.")
     )
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -124,7 +125,7 @@ class MessageFeedback(TenantModel):
         ]
 
     def __str__(self) -> str:
-        return f"Feedback on {self.message_id}"
+        return _("Feedback on %(message)s") % {"message": self.message_id}
 
     @property
     def is_negative(self) -> bool:

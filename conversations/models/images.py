@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from conversations.models.chats import Message
 from synapscale.common.models import TenantFK, TenantModel
@@ -12,7 +13,7 @@ class MessageImage(TenantModel):
     """The data of an image, apart from its message: whoever lists messages does not read megabytes."""
 
     message = TenantFK(Message, related_name="images")
-    position = models.PositiveSmallIntegerField(help_text="Among the message's attachments, from 0.")
+    position = models.PositiveSmallIntegerField(help_text=_("Among the message's attachments, from 0."))
     data = models.BinaryField()
 
     class Meta:
@@ -23,4 +24,4 @@ class MessageImage(TenantModel):
         ]
 
     def __str__(self) -> str:
-        return f"Image {self.position} of {self.message_id}"
+        return _("Image %(position)s of %(message)s") % {"position": self.position, "message": self.message_id}

@@ -6,6 +6,7 @@ from typing import Self
 
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
 from billing.models import BillingEvent, Hold
 from conversations.models.chats import Agent, Conversation, Message
@@ -26,15 +27,15 @@ class UsageLog(TenantModel):
     """One provider call: tokens, price, cost, timing. Append-only; corrections are billing events."""
 
     class Status(models.TextChoices):
-        SUCCESS = "success", "Success"
-        ERROR = "error", "Error"
-        INTERRUPTED = "interrupted", "Interrupted"
-        LOST = "lost", "Lost"
+        SUCCESS = "success", _("Success")
+        ERROR = "error", _("Error")
+        INTERRUPTED = "interrupted", _("Interrupted")
+        LOST = "lost", _("Lost")
 
     class KeySource(models.TextChoices):
-        USER = "user", "The user's own key"
-        WORKSPACE = "workspace", "The workspace's key"
-        GLOBAL = "global", "The house's key"
+        USER = "user", _("The user's own key")
+        WORKSPACE = "workspace", _("The workspace's key")
+        GLOBAL = "global", _("The house's key")
 
     message = TenantFK(Message, related_name="usage_logs")
     attempt = models.PositiveSmallIntegerField(default=1)
@@ -43,7 +44,7 @@ class UsageLog(TenantModel):
         AccessToken, null=True, on_delete=models.PROTECT, related_name="usage_logs", db_index=False
     )
     conversation = TenantFK(Conversation, related_name="usage_logs")
-    agent = TenantFK(Agent, null=True, related_name="usage_logs", help_text="Who answered, as it was then.")
+    agent = TenantFK(Agent, null=True, related_name="usage_logs", help_text=_("Who answered, as it was then."))
     llm = models.ForeignKey(LLM, on_delete=models.PROTECT, related_name="usage_logs", db_index=False)
     price = models.ForeignKey(LLMPrice, on_delete=models.PROTECT, related_name="usage_logs", db_index=False)
     priced_at = models.DateTimeField()
@@ -56,19 +57,19 @@ class UsageLog(TenantModel):
     output_tokens = models.PositiveBigIntegerField(default=0)
     reasoning_tokens = models.PositiveBigIntegerField(default=0)
     total_tokens = models.PositiveBigIntegerField(default=0)
-    cost_usd = UsdField(default=0, help_text="What the provider costs.")
-    charged_usd = UsdField(default=0, help_text="What the wallet paid.")
+    cost_usd = UsdField(default=0, help_text=_("What the provider costs."))
+    charged_usd = UsdField(default=0, help_text=_("What the wallet paid."))
     markup_bps = models.PositiveIntegerField(default=0)
     latency_ms = models.PositiveIntegerField(null=True)
     time_to_first_token_ms = models.PositiveIntegerField(null=True)
     api_status_code = models.PositiveSmallIntegerField(null=True)
-    user_api_key_used = models.BooleanField(default=False, help_text="Whether the call ran on the user's own key.")
+    user_api_key_used = models.BooleanField(default=False, help_text=_("Whether the call ran on the user's own key."))
     key_source = models.CharField(max_length=10, choices=KeySource)
     model_settings = models.JSONField(default=dict, blank=True)
     status = models.CharField(max_length=12, choices=Status)
     error_code = models.CharField(max_length=60, blank=True)
     error_message = models.CharField(max_length=500, blank=True)
-    is_estimate = models.BooleanField(default=False, help_text="Tokens were estimated: the provider reported none.")
+    is_estimate = models.BooleanField(default=False, help_text=_("Tokens were estimated: the provider reported none."))
     provider_request_id = models.CharField(max_length=200, blank=True)
 
     objects = UsageLogQuerySet.as_manager()
@@ -108,7 +109,7 @@ class UsageLog(TenantModel):
         ]
 
     def __str__(self) -> str:
-        return f"{self.status}: {self.total_tokens} tokens"
+        return _("%(status)s: %(tokens)s tokens") % {"status": self.get_status_display(), "tokens": self.total_tokens}
 
 
 class ConversationLLM(TenantModel):
@@ -121,7 +122,7 @@ class ConversationLLM(TenantModel):
     message_count = models.PositiveIntegerField(default=0)
     input_tokens = models.PositiveBigIntegerField(default=0)
     output_tokens = models.PositiveBigIntegerField(default=0)
-    total_cost = UsdField(default=0, help_text="What the wallet paid, in USD.")
+    total_cost = UsdField(default=0, help_text=_("What the wallet paid, in USD."))
 
     class Meta:
         db_table = "conversation_llms"
@@ -131,4 +132,4 @@ class ConversationLLM(TenantModel):
         ]
 
     def __str__(self) -> str:
-        return f"{self.llm_id} in {self.conversation_id}"
+        return _("%(llm)s in %(conversation)s") % {"llm": self.llm_id, "conversation": self.conversation_id}

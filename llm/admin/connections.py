@@ -12,6 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters
 from unfold.decorators import action
@@ -28,22 +29,23 @@ from synapscale.common.confirming import confirm_page
 class ProviderConnectionForm(OperatorForm):
     base_url = forms.CharField(
         max_length=hosts.MAX_URL_CHARACTERS,
-        label="Base URL",
+        label=_("Base URL"),
         help_text=ProviderConnection._meta.get_field("base_url").help_text,
         widget=UnfoldAdminTextInputWidget,
     )
     key = forms.CharField(
         required=False,
         max_length=1000,
+        label=_("Key"),
         widget=UnfoldAdminPasswordWidget({"autocomplete": "new-password"}),
-        help_text="Stored encrypted and never shown again. Leave it empty for a host that asks for none.",
+        help_text=_("Stored encrypted and never shown again. Leave it empty for a host that asks for none."),
     )
-    forgets_key = forms.BooleanField(required=False, label="Remove the key", widget=UnfoldBooleanSwitchWidget)
+    forgets_key = forms.BooleanField(required=False, label=_("Remove the key"), widget=UnfoldBooleanSwitchWidget)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self._has_key and "key" in self.fields:
-            self.fields["key"].help_text = (
+            self.fields["key"].help_text = _(
                 "Leave it empty to keep the present key, which is never shown. If the base URL changes, the key must be "
                 "typed again, or removed."
             )
@@ -59,13 +61,13 @@ class ProviderConnectionForm(OperatorForm):
     def clean_slug(self) -> str:
         slug: str = self.cleaned_data["slug"]
         if slug == "llama":
-            raise ValidationError("“llama” stands for the host at LLAMA_BASE_URL.")
+            raise ValidationError(_("“llama” stands for the host at LLAMA_BASE_URL."))
         return slug
 
     def clean_key(self) -> str:
         key: str = self.cleaned_data["key"]
         if not key.isascii() or not key.isprintable() or " " in key:
-            raise ValidationError("The key has characters that no key has.")
+            raise ValidationError(_("The key has characters that no key has."))
         return key
 
     def clean(self) -> dict[str, Any]:
@@ -77,10 +79,10 @@ class ProviderConnectionForm(OperatorForm):
             except hosts.HostForbidden as fault:
                 self.add_error("base_url", str(fault))
         if key and cleaned.get("forgets_key"):
-            self.add_error("forgets_key", "Type a new key or remove the present one, not both.")
+            self.add_error("forgets_key", _("Type a new key or remove the present one, not both."))
         elif self._has_key and "base_url" in self.changed_data and not key and not cleaned.get("forgets_key"):
             # Or whoever may edit this page could have the key sent to a host of his own.
-            self.add_error("key", "The base URL has changed: type the key again, or remove it.")
+            self.add_error("key", _("The base URL has changed: type the key again, or remove it."))
         return self.cleaned_data
 
 
@@ -92,7 +94,7 @@ class ProviderConnectionAdmin(OperatorAdmin):
     list_display = ("slug", "name", "base_url", "allows_private_addresses", "masked", "is_active", "updated_at")
     list_filter = ("is_active", "allows_private_addresses", "created_at")
     search_fields = ("slug__istartswith", "name__istartswith")
-    search_help_text = "An id, or the beginning of a slug or a name."
+    search_help_text = _("An id, or the beginning of a slug or a name.")
     readonly_fields = ("masked", "created_at", "updated_at")
     fixed_fields = ("slug",)
     add_fields = ("slug", "name", "base_url", "allows_private_addresses", "key", "is_active")
@@ -101,9 +103,9 @@ class ProviderConnectionAdmin(OperatorAdmin):
         "created_at", "updated_at",
     )  # fmt: skip
 
-    @admin.display(description="present key")
+    @admin.display(description=_("present key"))
     def masked(self, connection: ProviderConnection) -> str:
-        return "none" if connection.ciphertext is None else f"••••{connection.hint}"
+        return gettext("none") if connection.ciphertext is None else f"••••{connection.hint}"
 
     # Testing
 
@@ -127,7 +129,7 @@ class ProviderConnectionAdmin(OperatorAdmin):
         connection = self.get_object(request, unquote(object_id))
         if connection is None:
             raise Http404
-        return models_page(self, request, connection, title=f"Models of {connection.name}")
+        return models_page(self, request, connection, title=_("Models of %(host)s") % {"host": connection.name})
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None

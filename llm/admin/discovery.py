@@ -10,10 +10,10 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
 from unfold.forms import AdminForm
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
-    UnfoldAdminDecimalFieldWidget,
     UnfoldAdminIntegerFieldWidget,
     UnfoldAdminTextInputWidget,
 )
@@ -30,34 +30,46 @@ MAX_SHOWN = 500
 
 def _price(name: str, **options: Any) -> Any:
     field: Any = LLMPrice._meta.get_field(name)
-    return field.formfield(form_class=MoneyInput, widget=UnfoldAdminDecimalFieldWidget, min_value=0, **options)
+    return field.formfield(form_class=MoneyInput, min_value=0, **options)
+
+
+def _name(column: str) -> Any:
+    field: Any = LLM._meta.get_field(column)
+    return field.verbose_name
 
 
 class ImportForm(forms.Form):
     """What the host does not say of a model; least of all what it costs."""
 
     model_id = forms.CharField(
-        max_length=discovery.MAX_ID_CHARACTERS, label="id", widget=UnfoldAdminTextInputWidget({"readonly": True})
+        max_length=discovery.MAX_ID_CHARACTERS, label=_("id"), widget=UnfoldAdminTextInputWidget({"readonly": True})
     )
-    display_name = forms.CharField(max_length=200, widget=UnfoldAdminTextInputWidget)
+    display_name = forms.CharField(max_length=200, label=_("Display name"), widget=UnfoldAdminTextInputWidget)
     context_window = forms.IntegerField(
-        min_value=1, widget=UnfoldAdminIntegerFieldWidget, help_text="Tokens of prompt and answer together."
-    )
-    max_output_tokens = forms.IntegerField(
+        label=_("Context window"),
         min_value=1,
         widget=UnfoldAdminIntegerFieldWidget,
-        help_text="The longest answer, reasoning included, in tokens.",
+        help_text=_("Tokens of prompt and answer together."),
+    )
+    max_output_tokens = forms.IntegerField(
+        label=_("Max output tokens"),
+        min_value=1,
+        widget=UnfoldAdminIntegerFieldWidget,
+        help_text=_("The longest answer, reasoning included, in tokens."),
     )
     capabilities = forms.MultipleChoiceField(
+        label=_("Capabilities"),
         required=False,
-        choices=[(name, name.replace("_", " ")) for name in discovery.CAPABILITIES],
+        choices=[(name, _name(column)) for name, column in discovery.CAPABILITIES.items()],
         widget=UnfoldAdminCheckboxSelectMultipleWidget,
     )
     input_usd_per_mtok = _price(
-        "input_usd_per_mtok", label="input price", help_text="USD per million tokens. A model that is free costs 0."
+        "input_usd_per_mtok",
+        label=_("input price"),
+        help_text=_("USD per million tokens. A model that is free costs 0."),
     )
-    output_usd_per_mtok = _price("output_usd_per_mtok", label="output price")
-    cached_input_usd_per_mtok = _price("cached_input_usd_per_mtok", label="cached input price", required=False)
+    output_usd_per_mtok = _price("output_usd_per_mtok", label=_("output price"))
+    cached_input_usd_per_mtok = _price("cached_input_usd_per_mtok", label=_("cached input price"), required=False)
 
     def save(self, source: discovery.Source) -> LLM | None:
         """The model in the catalogue; None where that was not possible, and the errors say why."""
@@ -90,7 +102,7 @@ def models_page(
         form = ImportForm(request.POST)
         llm = form.save(source) if form.is_valid() else None
         if llm is not None:
-            messages.success(request, f"Imported: {llm}.")
+            messages.success(request, _("Imported: %(llm)s.") % {"llm": llm})
             return HttpResponseRedirect(request.path)
     elif chosen := request.GET.get("model"):
         form = ImportForm(initial={"model_id": chosen, "display_name": chosen, "capabilities": ["streaming"]})
@@ -112,6 +124,6 @@ def models_page(
         "hidden": max(0, len(matching) - MAX_SHOWN),
         "wanted": wanted,
         "form": form,
-        "adminform": form and AdminForm(form, [("Import", {"fields": list(form.fields)})], {}),
+        "adminform": form and AdminForm(form, [(_("Import"), {"fields": list(form.fields)})], {}),
     }
     return TemplateResponse(request, "admin/llm/models_of_host.html", context)

@@ -24,7 +24,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.forms import AdminForm
 from unfold.widgets import (
-    UnfoldAdminDecimalFieldWidget,
     UnfoldAdminTextareaWidget,
     UnfoldBooleanSwitchWidget,
 )
@@ -35,7 +34,7 @@ from llm.admin.showing import KINDS, moment, moved_between
 from llm.models import LLM, RATE_FIELDS, LLMPrice, PriceConflict
 from synapscale.common.admin import OperatorAdmin, as_uuid
 from synapscale.common.models import new_id
-from synapscale.common.presenting import JSONInput, MoneyInput
+from synapscale.common.presenting import JSONInput, MoneyInput, is_confirmed
 
 COLUMNS = {**RATE_FIELDS, "request_fee": "request_fee_usd"}
 CARRIED = (*COLUMNS.values(), "tiers", "windows")
@@ -46,7 +45,6 @@ def _amount(kind: str) -> Any:
     field: Any = LLMPrice._meta.get_field(COLUMNS[kind])
     return field.formfield(
         form_class=MoneyInput,
-        widget=UnfoldAdminDecimalFieldWidget,
         min_value=0,
         label=KINDS[kind],
         required=kind in ("input", "output"),
@@ -208,7 +206,7 @@ def new_price_page(model_admin: OperatorAdmin, request: HttpRequest, llm: LLM) -
     form = NewPriceForm(request.POST if request.method == "POST" else None, llm=llm, initial=initial)
     if not form.is_bound or "back" in request.POST or not form.is_valid():
         return _page(model_admin, request, llm, form=form, current=current)
-    if "confirmed" in request.POST:
+    if is_confirmed(request):
         try:
             price, is_new = store(form)
         except PriceConflict:

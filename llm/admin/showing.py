@@ -18,9 +18,10 @@ from django.utils.translation import gettext_lazy
 
 from llm import price_changes
 from llm.models import LLM, LLMPrice
-from llm.price_changes import Change, changes, rate_text
-from llm.pricing import PriceTable, Rates
-from synapscale.common.money import UsdField, usd_text
+from llm.price_changes import Change, changes
+from llm.pricing import RATE_PLACES, PriceTable, Rates
+from synapscale.common.amounts import digits
+from synapscale.common.money import UsdField
 
 CAPABILITIES: tuple[tuple[str, str | Promise], ...] = (
     ("supports_streaming", gettext_lazy("Streaming")),
@@ -174,8 +175,8 @@ def moved_rates(found: Iterable[Change]) -> list[Moved]:
         _moved(
             str(KINDS[change.kind]),
             ", ".join(filter(None, (_above(change.above_tokens), _hours(change.hours)))),
-            None if change.old is None else rate_text(change.old),
-            rate_text(change.new),
+            None if change.old is None else _rate(change.old),
+            _rate(change.new),
             change.percent,
         )
         for change in found
@@ -226,7 +227,7 @@ def _places(rates: list[Rate]) -> list[Place]:
 
 def _rates(place: str, rates: Rates) -> list[Rate]:
     named = rates.named()
-    return [Rate(str(title), place, rate_text(getattr(rates, kind))) for kind, title in KINDS.items() if kind in named]
+    return [Rate(str(title), place, _rate(getattr(rates, kind))) for kind, title in KINDS.items() if kind in named]
 
 
 def _moved(name: str, place: str, old: str | None, new: str, percent: Decimal | None) -> Moved:
@@ -247,5 +248,10 @@ def _hours(spans: str) -> str:
     return _("%(hours)s UTC") % {"hours": spans.replace("-", "–")} if spans else ""
 
 
+def _rate(rate: int) -> str:
+    """A rate of ``Rates``, in USD per million tokens."""
+    return digits(Decimal(f"{rate}E-{RATE_PLACES}"))
+
+
 def _fee(pico: int) -> str:
-    return usd_text(_USD.from_scaled(pico))
+    return digits(_USD.from_scaled(pico))

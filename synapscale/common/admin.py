@@ -24,6 +24,7 @@ from django.urls import URLPattern, reverse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.forms import ActionForm
@@ -74,7 +75,7 @@ class OperatorForm(forms.ModelForm):
         workspace_id = workspace.pk if workspace else getattr(self.instance, "workspace_id", None)
         for name, row in list(cleaned.items()):
             if isinstance(row, TenantModel) and row.workspace_id != workspace_id:
-                self.add_error(name, "This belongs to another workspace.")
+                self.add_error(name, _("This belongs to another workspace."))
         return self.cleaned_data
 
     def _get_validation_exclusions(self) -> set[str]:
@@ -224,7 +225,7 @@ class OperatorAdmin(Audited, Exports, CountedLists, Presents, ModelAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         fieldsets = super().get_fieldsets(request, obj)
         if obj is not None and self._relations:
-            fieldsets = [*fieldsets, ("Related", {"fields": ["related_lists"]})]
+            fieldsets = [*fieldsets, (_("Related"), {"fields": ["related_lists"]})]
         return fieldsets
 
     @property
@@ -242,7 +243,7 @@ class OperatorAdmin(Audited, Exports, CountedLists, Presents, ModelAdmin):
         there = self.admin_site.get_model_admin(relation.related_model)
         return not getattr(there, "is_big", False) or has_index(relation.related_model, relation.field.name)
 
-    @admin.display(description="Lists")
+    @admin.display(description=_("Lists"))
     def related_lists(self, obj: models.Model) -> SafeString:
         """Links to the lists of the rows that point here, narrowed by the workspace first, as their indexes are."""
 
@@ -252,7 +253,7 @@ class OperatorAdmin(Audited, Exports, CountedLists, Presents, ModelAdmin):
             if isinstance(obj, TenantModel):
                 query = {"workspace__id__exact": str(obj.workspace_id), **query}
             url = reverse(f"{self.admin_site.name}:{there.app_label}_{there.model_name}_changelist")
-            return url, urlencode(query), relation.get_accessor_name().replace("_", " ").capitalize()
+            return url, urlencode(query), _name_of_rows(relation)
 
         return format_html_join(" · ", '<a href="{}?{}">{}</a>', map(link, self._relations))
 
@@ -292,6 +293,16 @@ class OperatorAdmin(Audited, Exports, CountedLists, Presents, ModelAdmin):
 
 def _last_part(path: str | None) -> str:
     return (path or "").rstrip("/").rpartition("/")[2]
+
+
+def _name_of_rows(relation: Any) -> str:
+    """The rows that point here, named after their model, and by what they point with where there are several ways."""
+    there, field = relation.related_model, relation.field
+    others = [other for other in there._meta.concrete_fields if other.related_model is relation.model]
+    name = capfirst(str(there._meta.verbose_name_plural))
+    if len(others) == 1:
+        return name
+    return gettext("%(rows)s by “%(field)s”") % {"rows": name, "field": field.verbose_name}
 
 
 def _any(conditions: Iterable[Q]) -> Q:

@@ -1,9 +1,11 @@
 from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
 
 
 class CommonConfig(AppConfig):
     name = "synapscale.common"
     label = "common"
+    verbose_name = _("Common")
 
     def ready(self) -> None:
         from synapscale import checks  # noqa: F401  registers the system checks

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.functional import Promise
+
 
 class Refusal(Exception):
     """The request can't be done, and nothing was changed. ``code`` is stable; ``details`` is machine-readable."""
@@ -13,7 +15,7 @@ class Refusal(Exception):
 
     def __init__(
         self,
-        message: str,
+        message: str | Promise,
         *,
         code: str = "",
         status: int | None = None,
@@ -22,7 +24,7 @@ class Refusal(Exception):
         headers: dict[str, str] | None = None,
     ) -> None:
         super().__init__(message)
-        self.message = message
+        self.message = str(message)  # in the language of whoever is refused
         self.code = code or self.code
         self.status = status or self.status
         self.details = details or {}

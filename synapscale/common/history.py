@@ -30,6 +30,13 @@ _ACTIONS = {
     LogEntry.Action.ACCESS: gettext_lazy("Read what was written."),
 }
 
+_FACTS = {
+    "charge": gettext_lazy("Charge"),
+    "reason": gettext_lazy("Reason"),
+    "reference": gettext_lazy("Reference"),
+}
+"""What else entries say, by the names that it is stored under."""
+
 
 @dataclass(frozen=True)
 class FieldChange:
@@ -52,7 +59,11 @@ def what(entry: LogEntry) -> str:
 
 def facts(entry: LogEntry) -> list[tuple[str, Any]]:
     """What else was written down: a reason, a reference."""
-    return [(_(capfirst(name)), value) for name, value in (entry.additional_data or {}).items() if name != "what"]
+    return [
+        (str(_FACTS.get(name, capfirst(name))), value)
+        for name, value in (entry.additional_data or {}).items()
+        if name != "what"
+    ]
 
 
 def changes(entry: LogEntry) -> list[FieldChange]:

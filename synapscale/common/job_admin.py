@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from django.contrib import admin
-from django.utils import timezone
+from django.utils import formats, timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from synapscale.common import periodic
 from synapscale.common.admin import ViewOnlyAdmin
@@ -22,39 +24,43 @@ class PeriodicJobAdmin(ViewOnlyAdmin):
     ordering = ("name",)
     search_ids = ()
     search_fields = ("name__startswith",)
-    search_help_text = "The beginning of a name."
+    search_help_text = _("The beginning of a name.")
 
-    @admin.display(description="State")
+    @admin.display(description=_("State"))
     def state(self, row: PeriodicJob) -> str:
         now = timezone.now()
         if row.running_until and row.running_until > now:
-            return "running"
+            return gettext("running")
         if row.running_until:
-            return "broke off: its process has died"
+            return gettext("broke off: its process has died")
         if row.error:
-            return "failed"
+            return gettext("failed")
         due = _next_due(row)
-        return "due" if due and due <= now else "well"
+        return gettext("due") if due and due <= now else gettext("well")
 
-    @admin.display(description="Took")
+    @admin.display(description=_("Took"))
     def took(self, row: PeriodicJob) -> str | None:
         if row.started_at is None or row.finished_at is None or row.finished_at < row.started_at:
             return None  # it is running, or broke off
-        return f"{(row.finished_at - row.started_at).total_seconds():.1f} s"
+        seconds = formats.number_format((row.finished_at - row.started_at).total_seconds(), decimal_pos=1)
+        return gettext("%(number)s s") % {"number": seconds}
 
-    @admin.display(description="Next due")
+    @admin.display(description=_("Next due"))
     def next_due(self, row: PeriodicJob) -> datetime | str | None:
         job = _job(row)
         if job is None:
-            return "never: no such job any more"
-        return _next_due(row) if job.seconds else "with the next tick"
+            return gettext("never: no such job any more")
+        return _next_due(row) if job.seconds else gettext("with the next tick")
 
-    @admin.display(description="What it does")
+    @admin.display(description=_("What it does"))
     def does(self, row: PeriodicJob) -> str | None:
         job = _job(row)
         if job is None:
             return None
-        return f"{job.description}{', in each process' if job.is_everywhere else ''} ({job.setting})"
+        text = (
+            gettext("%(job)s, in each process (%(setting)s)") if job.is_everywhere else gettext("%(job)s (%(setting)s)")
+        )
+        return text % {"job": job.description, "setting": job.setting}
 
 
 def _job(row: PeriodicJob) -> periodic.Job | None:

@@ -19,8 +19,14 @@ from django.db.models.fields.related_descriptors import (
     create_reverse_many_to_one_manager,
 )
 from django.db.models.lookups import Exact
+from django.db.models.signals import class_prepared
 from django.utils.functional import cached_property
+from django.utils.translation import gettext_lazy as _
 from uuid_utils.compat import uuid7
+
+from synapscale.common import naming
+
+class_prepared.connect(naming.name, dispatch_uid="naming")
 
 
 def new_id() -> uuid.UUID:
@@ -147,12 +153,14 @@ class PeriodicJob(models.Model):
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
     succeeded_at = models.DateTimeField(null=True)
-    running_until = models.DateTimeField(null=True, help_text="A lease: over when the process that runs it has died.")
-    claim = models.UUIDField(null=True, help_text="Of the run that holds the lease.")
+    running_until = models.DateTimeField(
+        null=True, help_text=_("A lease: over when the process that runs it has died.")
+    )
+    claim = models.UUIDField(null=True, help_text=_("Of the run that holds the lease."))
     runs = models.PositiveBigIntegerField(default=0)
     failures = models.PositiveBigIntegerField(default=0)
     error = models.CharField(
-        max_length=100, blank=True, help_text="What kind of error the last run ended with; empty after a good one."
+        max_length=100, blank=True, help_text=_("What kind of error the last run ended with; empty after a good one.")
     )
 
     class Meta:

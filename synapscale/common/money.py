@@ -13,6 +13,7 @@ from typing import Any
 from django.core import checks, exceptions, validators
 from django.db import models
 from django.db.models.expressions import Combinable
+from django.utils.translation import gettext_lazy as _
 
 ZERO = Decimal(0)
 MAX_USD = Decimal(4_000_000)
@@ -67,23 +68,26 @@ class ExactDecimalField(models.BigIntegerField):
             return None
         if isinstance(value, bool | float) or not isinstance(value, int | str | Decimal):
             raise exceptions.ValidationError(
-                f"An amount must be a decimal, not {type(value).__name__}.", code="invalid"
+                _("An amount must be a decimal, not %(type)s.") % {"type": type(value).__name__}, code="invalid"
             )
         try:
             exact = Decimal(value)
         except InvalidOperation:
-            raise exceptions.ValidationError(f"“{value}” is not a decimal number.", code="invalid") from None
+            raise exceptions.ValidationError(
+                _("“%(value)s” is not a decimal number.") % {"value": value}, code="invalid"
+            ) from None
         if not exact.is_finite():
-            raise exceptions.ValidationError("An amount must be finite.", code="invalid")
+            raise exceptions.ValidationError(_("An amount must be finite."), code="invalid")
         # copy_abs, not abs: that one is arithmetic, and overflows on 1E999999999.
         if exact.copy_abs() > MAX_USD:
-            raise exceptions.ValidationError("An amount may not be larger than $4,000,000.", code="max_value")
+            raise exceptions.ValidationError(_("An amount may not be larger than $4,000,000."), code="max_value")
         with localcontext() as context:
             context.prec = 60
             rounded = exact.quantize(self.quantum)
         if rounded != exact:
             raise exceptions.ValidationError(
-                f"An amount has at most {self.decimal_places} decimal places.", code="max_decimal_places"
+                _("An amount has at most %(places)s decimal places.") % {"places": self.decimal_places},
+                code="max_decimal_places",
             )
         return rounded
 

@@ -23,6 +23,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.db.models import DateTimeField, ExpressionWrapper, F, Q
 from django.db.models.functions import Now
+from django.utils.functional import Promise
 
 from synapscale.common.db import in_background, in_db
 from synapscale.common.models import PeriodicJob, new_id
@@ -44,7 +45,7 @@ class Job:
     run: Callable[[], Any]
     """Blocking (it gets a thread of its own) or a coroutine function. What it returns is told as text; where that has a
     ``failed`` that is not 0, the run counts as failed."""
-    description: str
+    description: str | Promise
     is_everywhere: bool = False
     """Every process runs it for itself, because what it looks after lies in the process or on its machine."""
 
@@ -72,7 +73,9 @@ _last_runs: dict[str, float] = {}
 """When this process last ran its jobs that run everywhere, on the monotonic clock."""
 
 
-def register(*, name: str, setting: str, run: Callable[[], Any], description: str, is_everywhere: bool = False) -> None:
+def register(
+    *, name: str, setting: str, run: Callable[[], Any], description: str | Promise, is_everywhere: bool = False
+) -> None:
     """Add a job. ``setting`` names a setting in seconds. Raises ValueError for a name that is taken."""
     job = Job(name=name, setting=setting, run=run, description=description, is_everywhere=is_everywhere)
     if _jobs.get(name, job).setting != setting:

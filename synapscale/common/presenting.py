@@ -1,4 +1,4 @@
-"""The back office: how values are shown, and typed. Money looks the way the API writes it; JSON is checked."""
+"""The back office: how values are shown, and typed. Numbers are those of the reader's language; JSON is checked."""
 
 from __future__ import annotations
 
@@ -15,41 +15,58 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.http import HttpRequest
 from django.utils.html import format_html
-from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminTextareaWidget
+from django.utils.translation import get_language
+from django.utils.translation import gettext_lazy as _
+from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
-from synapscale.common.money import ExactDecimalField, usd_text
+from synapscale.common import amounts
+from synapscale.common.amounts import dollars, whole
+from synapscale.common.money import ExactDecimalField
 
 
 @cache
-def _money_column(name: str, label: str) -> Callable[[Any], str | None]:
-    @admin.display(ordering=name, description=label)
+def _money_column(field: models.Field) -> Callable[[Any], str | None]:
+    @admin.display(ordering=field.name, description=field.verbose_name)
     def column(row: Any) -> str | None:
-        value = getattr(row, name)
-        return None if value is None else usd_text(value)
+        value = getattr(row, field.name)
+        return None if value is None else dollars(value)
 
-    column.__name__ = name
+    column.__name__ = field.name
+    return column
+
+
+@cache
+def _whole_number_column(field: models.Field) -> Callable[[Any], str | None]:
+    @admin.display(ordering=field.name, description=field.verbose_name)
+    def column(row: Any) -> str | None:
+        value = getattr(row, field.name)
+        return None if value is None else whole(value)
+
+    column.__name__ = field.name
     return column
 
 
 def shown(model: type[models.Model], name: Any) -> Any:
-    """``name``, or a column that writes an amount the way the API does where ``name`` is a field of money."""
+    """``name``, or a column that writes the number as the language has it where ``name`` is a field of money or counts."""
     try:
         field = model._meta.get_field(name) if isinstance(name, str) else None
     except FieldDoesNotExist:
         return name
     if isinstance(field, ExactDecimalField):
-        return _money_column(name, str(field.verbose_name))
+        return _money_column(field)
+    if isinstance(field, models.IntegerField) and not field.choices:
+        return _whole_number_column(field)
     return name
 
 
 @cache
-def _json_column(name: str, label: str) -> Callable[[Any], str]:
-    @admin.display(description=label)
+def _json_column(field: models.Field) -> Callable[[Any], str]:
+    @admin.display(description=field.verbose_name)
     def column(row: Any) -> str:
-        text = json.dumps(getattr(row, name), indent=2, ensure_ascii=False, cls=DjangoJSONEncoder)
+        text = json.dumps(getattr(row, field.name), indent=2, ensure_ascii=False, cls=DjangoJSONEncoder)
         return format_html('<pre class="office-json">{}</pre>', text)
 
-    column.__name__ = name
+    column.__name__ = field.name
     return column
 
 
@@ -73,14 +90,37 @@ def read(model: type[models.Model], name: Any) -> Any:
     if isinstance(field, models.TextField):
         return _text_column(name, str(field.verbose_name))
     # Past unfold, which colours JSON with style attributes that the Content-Security-Policy forbids.
-    return _json_column(name, str(field.verbose_name)) if isinstance(field, models.JSONField) else shown(model, name)
+    return _json_column(field) if isinstance(field, models.JSONField) else shown(model, name)
 
 
-class MoneyInput(forms.DecimalField):
-    """Starts from ``0.00``, where Django would write the stored ``0E-12``."""
+class DecimalBox(UnfoldAdminTextInputWidget):
+    """A box of text. A browser's own box for numbers has the comma or the point of the browser, not of the page."""
+
+    def __init__(self, attrs: dict[str, Any] | None = None) -> None:
+        super().__init__({"inputmode": "decimal", "autocomplete": "off", **(attrs or {})})
+
+
+class DecimalInput(forms.DecimalField):
+    """A number typed as the page's language writes it."""
+
+    widget = DecimalBox
 
     def prepare_value(self, value: Any) -> Any:
-        return usd_text(value) if isinstance(value, Decimal) else value
+        return amounts.for_typing(value) if isinstance(value, Decimal) else value
+
+    def to_python(self, value: Any) -> Any:
+        return super().to_python(amounts.typed(value) if isinstance(value, str) else value)
+
+
+def is_confirmed(request: HttpRequest) -> bool:
+    """Whether the page of an effect was confirmed, in the language in which the numbers were typed: ``1.500`` is another
+    number in another one, so that whoever has switched meanwhile is shown the effect once more.
+    """
+    return "confirmed" in request.POST and request.POST.get("language", get_language()) == get_language()
+
+
+class MoneyInput(DecimalInput):
+    """An amount of money. It starts from ``0.00``, where Django would write the stored ``0E-12``."""
 
 
 class JSONInput(forms.JSONField):
@@ -95,19 +135,22 @@ class JSONInput(forms.JSONField):
         if cleaned is None:
             return empty
         if type(cleaned) is not type(empty):
-            raise ValidationError(f"Give a JSON {'list' if isinstance(empty, list) else 'object'}.", code="invalid")
+            said = _("Give a JSON list.") if isinstance(empty, list) else _("Give a JSON object.")
+            raise ValidationError(said, code="invalid")
         return cleaned
 
 
 class Presents:
-    """Money, where it is only shown, as ``usd_text`` writes it; money and JSON, where they are typed, checked."""
+    """Numbers as the reader's language writes them, shown and typed; JSON, where it is typed, checked."""
 
     model: type[models.Model]
 
     def formfield_for_dbfield(self, db_field: models.Field, request: HttpRequest, **kwargs: Any) -> Any:
         if isinstance(db_field, ExactDecimalField):
             # Past the ModelAdmin, whose widget for big integers has no decimals.
-            return db_field.formfield(form_class=MoneyInput, widget=UnfoldAdminDecimalFieldWidget)
+            return db_field.formfield(form_class=MoneyInput)
+        if isinstance(db_field, models.DecimalField):
+            return db_field.formfield(form_class=DecimalInput)
         if isinstance(db_field, models.JSONField) and not db_field.null:
             kwargs["form_class"] = partial(JSONInput, empty=db_field.get_default)
             kwargs["widget"] = UnfoldAdminTextareaWidget({"rows": 4, "spellcheck": "false"})

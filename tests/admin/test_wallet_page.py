@@ -60,8 +60,8 @@ def test_what_it_has_and_that_it_is_right(office: Office) -> None:
     page = office.open(wallet_of(owner.workspace))
     text = words(page)
 
-    assert "Balance 4.998001 Prepaid: never below zero" in text
-    assert "Held 0.00 reserved for calls under way Available 4.998001" in text
+    assert "Balance $4.998001 Prepaid: never below zero" in text
+    assert "Held $0.00 reserved for calls under way Available $4.998001" in text
     assert "Status Open calls are answered" in text
     assert "The newest event of the ledger leaves exactly the wallet's balance." in text
     assert "No hold is open, and nothing is held." in text
@@ -73,15 +73,15 @@ def test_an_empty_wallet_says_so(office: Office, cast: Cast) -> None:
     text = words(office.open(wallet_of(cast.alice.workspace)))
     assert "No money has moved yet: a top-up is the first event." in text
     assert "The ledger has no event, and the balance is zero." in text
-    assert "Spent in 30 days 0.00" in text
+    assert "Spent in 30 days $0.00" in text
     assert "Runs dry" not in text
 
 
 def test_a_postpaid_wallet_says_how_far_it_may_go(office: Office, cast: Cast) -> None:
     Wallet.objects.filter(workspace=cast.alice.workspace).update(mode="postpaid", credit_limit=Decimal("12.5"))
     text = words(office.open(wallet_of(cast.alice.workspace)))
-    assert "Credit limit 12.50" in text
-    assert "Available 12.50" in text
+    assert "Credit limit $12.50" in text
+    assert "Available $12.50" in text
 
 
 def test_what_is_spent_and_when_it_runs_dry(office: Office, cast: Cast, llm: LLM) -> None:
@@ -94,8 +94,8 @@ def test_what_is_spent_and_when_it_runs_dry(office: Office, cast: Cast, llm: LLM
     page = office.open(wallet_of(cast.alice.workspace))
     text = words(page)
 
-    assert "Spent in 24 hours 1.00 charged for calls" in text
-    assert "Spent in 30 days 1.80 charged for calls" in text
+    assert "Spent in 24 hours $1.00 charged for calls" in text
+    assert "Spent in 30 days $1.80 charged for calls" in text
     assert "Runs dry in about 35 days at the rate of the last 7 days" in text  # 8.10 left, 1.60 in a week
     (today, month) = re.findall(r'<a href="(/admin/conversations/usagelog/[^"]+)" class="office-tile"', page.text)
     assert len(office.client.get(html.unescape(today)).context["cl"].result_list) == 1
@@ -109,7 +109,7 @@ def test_a_balance_that_its_ledger_does_not_explain_is_called_out(office: Office
         run(f"UPDATE wallets SET balance = balance + 1 WHERE workspace_id = '{_sql(wallet.workspace_id)}'")
         page = office.open(wallet)
     assert (
-        "The newest event of the ledger, number 1, leaves 5.00; the wallet has the balance 5.000000000001 at number 1. "
+        "The newest event of the ledger, number 1, leaves $5.00; the wallet has the balance $5.000000000001 at number 1. "
         + WRONG
     ) in words(page)
 
@@ -130,7 +130,7 @@ def test_what_is_held_without_a_hold_is_called_out(office: Office, cast: Cast) -
     wallet = wallet_of(cast.alice.workspace)
     Wallet.objects.filter(workspace=cast.alice.workspace).update(held=Decimal("0.25"))
 
-    assert f"The open holds add up to 0.00; the wallet holds 0.25. {WRONG}" in words(office.open(wallet))
+    assert f"The open holds add up to $0.00; the wallet holds $0.25. {WRONG}" in words(office.open(wallet))
 
 
 def _sql(key: Any) -> str:
@@ -152,11 +152,11 @@ def test_the_ledger_runs_from_the_newest_event_down(office: Office, root: User) 
 
     rows = [words(row) for row in re.findall(r"<tr>(.*?)</tr>", shown.partition("<tbody>")[2], re.DOTALL)]
     assert [re.search(r"^ (\d+) ", row).group(1) for row in rows] == ["4", "3", "2", "1"]  # type: ignore[union-attr]
-    assert "-1.00 3.998001 Adjustment root@example.org Wrong <b>price</b> fix-1" in rows[0]
-    assert "+0.000001 4.998001 Refund owner-1@example.org · of number 2 · Usage · Message refund-1" in rows[1]
-    assert "-0.002 4.998 Usage owner-1@example.org demo-1, 1500 tokens" in rows[2].replace("demo/", "")
-    assert "0.000001 refunded Refund" in rows[2]
-    assert "+5.00 5.00 Credit –" in rows[3]
+    assert "-$1.00 $3.998001 Adjustment root@example.org Wrong <b>price</b> fix-1" in rows[0]
+    assert "+$0.000001 $4.998001 Refund owner-1@example.org · of number 2 · Usage · Message refund-1" in rows[1]
+    assert "-$0.002 $4.998 Usage owner-1@example.org demo-1, 1500 tokens" in rows[2].replace("demo/", "")
+    assert "$0.000001 refunded Refund" in rows[2]
+    assert "+$5.00 $5.00 Credit –" in rows[3]
     assert shown.count(f"/admin/conversations/usagelog/{log.pk}/change/") == 2
     assert shown.count(f"/admin/conversations/message/{log.message_id}/change/") == 2
     # Of charges alone, as long as something is left of them.
@@ -165,7 +165,7 @@ def test_the_ledger_runs_from_the_newest_event_down(office: Office, root: User) 
     ledger.refund(original=events[2], amount=Decimal("0.001999"), reference="rest", description="", actor=root)
     shown = section(office.open(wallet), "ledger")
     assert re.findall(r'href="([^"]+/refund/)"', shown) == links[:1]
-    assert "0.002 refunded" in words(shown)
+    assert "$0.002 refunded" in words(shown)
 
 
 def test_the_newest_lead_to_the_whole_ledger_which_has_pages(office: Office, cast: Cast) -> None:
@@ -256,7 +256,7 @@ def test_the_pages_make_a_fixed_number_of_queries(office: Office) -> None:
 def test_usage_leads_to_its_charge_and_that_says_what_was_refunded(office: Office) -> None:
     owner = make_workplace(1)
     charge = BillingEvent.objects.get(workspace=owner.workspace, event_type="usage")
-    link = f'<a href="/admin/billing/billingevent/{charge.pk}/change/">0.002</a>'
+    link = f'<a href="/admin/billing/billingevent/{charge.pk}/change/">$0.002</a>'
 
     assert link in office.list(UsageLog).text
     page = office.open(charge)
@@ -274,7 +274,7 @@ def test_whoever_sees_the_wallet_alone_sees_no_rows() -> None:
     page = clerk.open(wallet)
 
     assert page.status_code == 200
-    assert "Balance 4.998001" in words(page)
+    assert "Balance $4.998001" in words(page)
     assert 'id="ledger"' not in page.text
     assert 'id="holds"' not in page.text
     assert "Spent in" not in page.text

@@ -113,7 +113,7 @@ def test_amounts_are_exact_on_every_page(office: Office) -> None:
     assert wallet.balance == Decimal("4.998001")  # 5 - (1000 x $1 + 500 x $2) per million, + 0.000001
 
     assert "4.998001" in office.list(Wallet).text
-    assert re.search(r"Balance</span>\s*<strong[^>]*>4\.998001<", office.open(wallet).text)
+    assert re.search(r"Balance</span>\s*<strong[^>]*>\$4\.998001<", office.open(wallet).text)
 
 
 def test_an_open_form_does_not_undo_what_messages_count(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,7 +183,7 @@ def test_a_balance_has_an_upper_bound(alice: Person) -> None:
     with pytest.raises(Unprocessable) as refused:
         credit(alice, Decimal("0.000000000001"), "too much")
     assert refused.value.code == "balance_out_of_bounds"
-    assert refused.value.message == "A wallet's balance is 4000000.00 USD at most."
+    assert refused.value.message == "A wallet's balance is 4,000,000.00 USD at most."
     assert (wallet(alice).balance, len(events(alice))) == (Decimal("4000000"), 4)
     fee(alice, "0.000000000001")
     assert credit(alice, Decimal("0.000000000001"), "too much")[1]

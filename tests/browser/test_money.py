@@ -24,7 +24,7 @@ def test_a_top_up_by_a_double_click_is_one(page: Page) -> None:
     page.raw.get_by_label("Reason").fill("Bank transfer")
     page.raw.get_by_role("button", name="Show what it would do").click()
     page.settled().axe().shot("top-up-effect")
-    expect(page.raw.get_by_text("0.00 → 12.50").first).to_be_visible()
+    expect(page.raw.get_by_text("$0.00 → $12.50").first).to_be_visible()
 
     page.raw.get_by_role("button", name="Top up").dblclick()
     page.settled().shot("top-up-done")
@@ -45,7 +45,7 @@ def test_a_charge_is_refunded(page: Page) -> None:
     page.raw.get_by_role("button", name="Refund").click()
     page.settled()
 
-    expect(page.raw.get_by_text("Refunded 0.001999 USD")).to_be_visible()
+    expect(page.raw.get_by_text("Refunded $0.001999")).to_be_visible()
 
 
 @pytest.mark.parametrize("sees", [True, False])

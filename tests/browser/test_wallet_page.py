@@ -66,7 +66,7 @@ def test_a_customer_is_refunded_from_the_list_of_wallets_on(page: Page) -> None:
     page.raw.get_by_role("button", name="Refund").click()
     page.settled()
 
-    expect(page.raw.get_by_text("0.002 refunded")).to_be_visible()
+    expect(page.raw.get_by_text("$0.002 refunded")).to_be_visible()
     assert BillingEvent.objects.filter(workspace=owner.workspace, event_type="refund").count() == 2
 
 

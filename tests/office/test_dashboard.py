@@ -163,5 +163,5 @@ def test_numbers_are_written_as_the_language_has_them() -> None:
     assert shown.change(Decimal(1), Decimal(0)) == ""
     assert shown.milliseconds(4210) == "4.2 s"
     with translation.override("pt-br"):
-        assert shown.usd(Decimal("1234.5")) == "$1.234,50"
+        assert shown.usd(Decimal("1234.5")) == "US$\u00a01.234,50"
         assert shown.percent(Decimal("0.0525")) == "5,2 %"

@@ -166,7 +166,7 @@ def test_it_warns_when_the_ledger_is_broken(clerk: Client, acme: Workspace) -> N
         run("UPDATE billing_events SET amount_usd = amount_usd - 5 WHERE seq = 3")
         page = get(clerk, acme)
     assert 'role="alert">This statement does not agree with the ledger' in page.text
-    assert "are 0.000000000005 USD apart, and of 3 movements 3 are in it." in page.text
+    assert "are $0.000000000005 apart, and of 3 movements 3 are in it." in page.text
 
 
 def test_a_workspace_is_found_by_its_name_slug_or_id(clerk: Client, acme: Workspace) -> None:

@@ -14,6 +14,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from synapscale.common.admin import OperatorAdmin
 from synapscale.common.history import Audited
+from synapscale.common.permission_names import NamesPermissions
 from workspaces.models import User
 
 PRIVILEGES = ("is_staff", "is_superuser", "groups", "user_permissions")
@@ -33,7 +34,7 @@ class UserForm(UserChangeForm):
 
 
 @admin.register(User)
-class UserAdmin(OperatorAdmin, auth.UserAdmin):  # type: ignore[misc]  # unfold has no types
+class UserAdmin(NamesPermissions, OperatorAdmin, auth.UserAdmin):  # type: ignore[misc]  # unfold has no types
     """People. They are deactivated, never deleted: money and messages name them."""
 
     form = UserForm
@@ -69,5 +70,5 @@ admin.site.unregister(Group)
 
 
 @admin.register(Group)
-class GroupAdmin(Audited, auth.GroupAdmin, ModelAdmin):  # type: ignore[misc]  # unfold has no types
+class GroupAdmin(NamesPermissions, Audited, auth.GroupAdmin, ModelAdmin):  # type: ignore[misc]  # unfold has no types
     """Permissions that are given together."""

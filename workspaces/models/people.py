@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from synapscale.common.models import BaseModel
 
@@ -30,11 +31,13 @@ class User(AbstractBaseUser, PermissionsMixin, BaseModel):
 
     email = models.EmailField(unique=True)
     name = models.CharField(max_length=150, blank=True)
-    is_active = models.BooleanField(default=True, help_text="Inactive users can neither sign in nor use their tokens.")
-    is_staff = models.BooleanField(default=False, help_text="May sign in to the back office.")
+    is_active = models.BooleanField(
+        default=True, help_text=_("Inactive users can neither sign in nor use their tokens.")
+    )
+    is_staff = models.BooleanField(default=False, help_text=_("May sign in to the back office."))
     allows_paid_fallback = models.BooleanField(
         default=True,
-        help_text="Whether calls may run on the house's key, which is charged, where no own key is there for them.",
+        help_text=_("Whether calls may run on the house's key, which is charged, where no own key is there for them."),
     )
 
     objects: ClassVar[UserManager] = UserManager()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
 from synapscale.common.models import TenantModel
 from workspaces.models.tokens import AccessToken
@@ -15,9 +16,11 @@ class RateBucket(TenantModel):
     access_token = models.ForeignKey(
         AccessToken, null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False
     )
-    requests_left = models.BigIntegerField(help_text="In thousandths of a request.")
-    tokens_left = models.BigIntegerField(help_text="In thousandths of a token; below zero after a call that used more.")
-    filled_at = models.DateTimeField(help_text="On the database's clock.")
+    requests_left = models.BigIntegerField(help_text=_("In thousandths of a request."))
+    tokens_left = models.BigIntegerField(
+        help_text=_("In thousandths of a token; below zero after a call that used more.")
+    )
+    filled_at = models.DateTimeField(help_text=_("On the database's clock."))
 
     class Meta:
         db_table = "rate_buckets"
@@ -34,4 +37,4 @@ class RateBucket(TenantModel):
         ]
 
     def __str__(self) -> str:
-        return f"Rate of {self.access_token_id or self.workspace_id}"
+        return _("Rate of %(owner)s") % {"owner": self.access_token_id or self.workspace_id}

@@ -8,6 +8,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from synapscale.common.models import BaseModel
 from synapscale.common.money import UsdField
@@ -19,18 +20,18 @@ from workspaces.models.workspaces import Workspace, check_model_names, rate_fiel
 class Scope(models.TextChoices):
     """What a token is good for, within what its user's role allows."""
 
-    CHAT = "chat", "Call models; keep conversations"
-    READ = "read", "Read everything but money and keys"
-    BILLING = "billing", "Read the wallet and the ledger"
-    KEYS = "keys", "Keep own provider keys, variables and access tokens"
-    ADMIN = "admin", "Keep agents, members and the workspace's rules and keys"
+    CHAT = "chat", _("Call models; keep conversations")
+    READ = "read", _("Read everything but money and keys")
+    BILLING = "billing", _("Read the wallet and the ledger")
+    KEYS = "keys", _("Keep own provider keys, variables and access tokens")
+    ADMIN = "admin", _("Keep agents, members and the workspace's rules and keys")
 
 
 class SpendPeriod(models.TextChoices):
-    FOREVER = "", "Never begins anew"
-    DAY = "day", "Every day"
-    WEEK = "week", "Every week, on Monday"
-    MONTH = "month", "Every month"
+    FOREVER = "", _("Never begins anew")
+    DAY = "day", _("Every day")
+    WEEK = "week", _("Every week, on Monday")
+    MONTH = "month", _("Every month")
 
 
 def all_scopes() -> list[str]:
@@ -45,20 +46,20 @@ class AccessToken(BaseModel):
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="access_tokens")
     workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="access_tokens")
     name = models.CharField(max_length=100)
-    scopes = models.JSONField(default=all_scopes, help_text="chat, read, billing, keys, admin.")
+    scopes = models.JSONField(default=all_scopes, help_text=_("chat, read, billing, keys, admin."))
     allowed_models = models.JSONField(
         default=list,
         blank=True,
-        help_text="Models that it may call, as “provider/name”. Empty: what the workspace may.",
+        help_text=_("Models that it may call, as “provider/name”. Empty: what the workspace may."),
     )
-    requests_per_minute = rate_field("Calls per minute; empty: as many as the workspace may.")
-    tokens_per_minute = rate_field("Tokens per minute; empty: as many as the workspace may.")
-    spend_limit_usd = UsdField(null=True, blank=True, help_text="What its calls may cost, in USD; empty: no limit.")
+    requests_per_minute = rate_field(_("Calls per minute; empty: as many as the workspace may."))
+    tokens_per_minute = rate_field(_("Tokens per minute; empty: as many as the workspace may."))
+    spend_limit_usd = UsdField(null=True, blank=True, help_text=_("What its calls may cost, in USD; empty: no limit."))
     spend_period = models.CharField(
         max_length=10,
         choices=SpendPeriod,
         default=SpendPeriod.FOREVER,
-        help_text="How often the spending limit begins anew, by the clock of UTC.",
+        help_text=_("How often the spending limit begins anew, by the clock of UTC."),
     )
     prefix = models.CharField(max_length=8, editable=False, db_index=True)
     digest = models.CharField(max_length=64, unique=True, editable=False)
@@ -84,10 +85,12 @@ class AccessToken(BaseModel):
 
     def clean(self) -> None:
         if not isinstance(self.scopes, list) or not self.scopes or any(s not in Scope.values for s in self.scopes):
-            raise ValidationError({"scopes": f"Give a list of one or more of {', '.join(Scope.values)}."})
+            raise ValidationError(
+                {"scopes": _("Give a list of one or more of %(scopes)s.") % {"scopes": ", ".join(Scope.values)}}
+            )
         check_model_names("allowed_models", self.allowed_models)
         if self.spend_limit_usd is not None and self.spend_limit_usd <= 0:
-            raise ValidationError({"spend_limit_usd": "A limit is more than 0."})
+            raise ValidationError({"spend_limit_usd": _("A limit is more than 0.")})
 
     @property
     def is_valid(self) -> bool:

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
 from synapscale.common.models import BaseModel
@@ -18,17 +19,17 @@ class UserVariable(BaseModel):
     """A secret or setting of a user or of a workspace, encrypted at rest. A provider key has category ``api_key``."""
 
     class Category(models.TextChoices):
-        API_KEY = "api_key", "Provider key"
-        SECRET = "secret", "Secret: never shown again"
-        GENERAL = "general", "General"
+        API_KEY = "api_key", _("Provider key")
+        SECRET = "secret", _("Secret: never shown again")
+        GENERAL = "general", _("General")
 
     user = models.ForeignKey(User, null=True, blank=True, on_delete=models.CASCADE, related_name="variables")
     workspace = models.ForeignKey(Workspace, null=True, blank=True, on_delete=models.CASCADE, related_name="variables")
     category = models.CharField(max_length=20, choices=Category, default=Category.GENERAL)
-    name = models.CharField(max_length=100, help_text="For a provider key: the provider's name.")
+    name = models.CharField(max_length=100, help_text=_("For a provider key: the provider's name."))
     ciphertext = models.BinaryField(editable=False)
     key_id = models.CharField(max_length=50, editable=False)
-    hint = models.CharField(max_length=8, blank=True, editable=False, help_text="The last four characters.")
+    hint = models.CharField(max_length=8, blank=True, editable=False, help_text=_("The last four characters."))
     is_active = models.BooleanField(default=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -52,14 +53,16 @@ class UserVariable(BaseModel):
         ]
 
     def __str__(self) -> str:
-        return f"{self.category} {self.name} …{self.hint}"
+        return f"{self.get_category_display()} {self.name} …{self.hint}"
 
     def clean(self) -> None:
         super().clean()
         is_new_key = self._state.adding and self.category == self.Category.API_KEY
         if is_new_key and self.name and self.name not in settings.PROVIDERS:
             known = ", ".join(sorted(settings.PROVIDERS))
-            raise ValidationError({"name": f"“{self.name}” is none of the providers: {known}."})
+            raise ValidationError(
+                {"name": _("“%(name)s” is none of the providers: %(known)s.") % {"name": self.name, "known": known}}
+            )
 
     @property
     def bound_to(self) -> str:

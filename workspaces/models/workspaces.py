@@ -9,73 +9,76 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
 from synapscale.common.models import BaseModel
 from workspaces import model_names
 from workspaces.models.people import User
 
 
-def rate_field(help_text: str) -> models.PositiveIntegerField:
+def rate_field(help_text: Any) -> models.PositiveIntegerField:
     return models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)], help_text=help_text)
 
 
 def check_model_names(field: str, names: Any) -> None:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValidationError({field: "Give a list of “provider/name”."})
+        raise ValidationError({field: _("Give a list of “provider/name”.")})
 
 
 class Workspace(BaseModel):
     """A tenant: the boundary of all data, money and rules."""
 
     class Kind(models.TextChoices):
-        INDIVIDUAL = "individual", "Individual"
-        COLLABORATIVE = "collaborative", "Collaborative"
+        INDIVIDUAL = "individual", _("Individual")
+        COLLABORATIVE = "collaborative", _("Collaborative")
 
     class Status(models.TextChoices):
-        ACTIVE = "active", "Active"
-        SUSPENDED = "suspended", "Suspended"
+        ACTIVE = "active", _("Active")
+        SUSPENDED = "suspended", _("Suspended")
 
     name = models.CharField(max_length=150)
     slug = models.SlugField(max_length=80, unique=True)
     kind = models.CharField(max_length=20, choices=Kind, default=Kind.INDIVIDUAL)
     status = models.CharField(
-        max_length=20, choices=Status, default=Status.ACTIVE, help_text="Suspended: reading works, no new calls."
+        max_length=20, choices=Status, default=Status.ACTIVE, help_text=_("Suspended: reading works, no new calls.")
     )
     members = models.ManyToManyField(User, through="Membership", related_name="workspaces")
     allowed_models = models.JSONField(
         default=list,
         blank=True,
-        help_text="Models that may be called, as “provider/name”. Empty: all active models.",
+        help_text=_("Models that may be called, as “provider/name”. Empty: all active models."),
     )
     default_model = models.CharField(
-        max_length=200, blank=True, help_text="“provider/name”, used where neither message nor agent names a model."
+        max_length=200, blank=True, help_text=_("“provider/name”, used where neither message nor agent names a model.")
     )
     fallback_models = models.JSONField(
         default=list,
         blank=True,
-        help_text="Models to try next, in order, as “provider/name”, where the agent names none of its own.",
+        help_text=_("Models to try next, in order, as “provider/name”, where the agent names none of its own."),
     )
     max_tokens_cap = models.PositiveIntegerField(
-        null=True, blank=True, validators=[MinValueValidator(1)], help_text="No answer may be longer, in tokens."
+        null=True, blank=True, validators=[MinValueValidator(1)], help_text=_("No answer may be longer, in tokens.")
     )
-    requests_per_minute = rate_field("Calls of the whole workspace per minute; empty: as many as it likes.")
-    tokens_per_minute = rate_field("Tokens of the whole workspace per minute; empty: as many as it likes.")
+    requests_per_minute = rate_field(_("Calls of the whole workspace per minute; empty: as many as it likes."))
+    tokens_per_minute = rate_field(_("Tokens of the whole workspace per minute; empty: as many as it likes."))
     keeps_api_content = models.BooleanField(
-        default=True, help_text="Whether one-shot API calls keep their prompts and answers."
+        default=True, help_text=_("Whether one-shot API calls keep their prompts and answers.")
     )
     exports_feedback_content = models.BooleanField(
-        default=False, help_text="Whether exports of feedback contain what was asked, answered and written."
+        default=False, help_text=_("Whether exports of feedback contain what was asked, answered and written.")
     )
     feedback_alert_email = models.EmailField(
-        blank=True, help_text="Who is told of negative feedback, without its contents; empty: nobody."
+        blank=True, help_text=_("Who is told of negative feedback, without its contents; empty: nobody.")
     )
-    tags_automatically = models.BooleanField(default=True, help_text="Whether rules set tags on answers by themselves.")
+    tags_automatically = models.BooleanField(
+        default=True, help_text=_("Whether rules set tags on answers by themselves.")
+    )
     autotag_threshold = models.DecimalField(
         max_digits=4,
         decimal_places=3,
         default=Decimal("0.800"),
         validators=[MinValueValidator(0), MaxValueValidator(1)],
-        help_text="How sure a rule must be, from 0 to 1, to set a tag; below, it only suggests it.",
+        help_text=_("How sure a rule must be, from 0 to 1, to set a tag; below, it only suggests it."),
     )
 
     class Meta:
@@ -111,9 +114,9 @@ class Workspace(BaseModel):
             if isinstance(names, list) and (messages := model_names.complaints(map(str, names))):
                 errors[field] = messages
         if self.default_model and not errors and not self.allows(self.default_model):
-            errors["default_model"] = f"“{self.default_model}” is not one of the allowed models."
+            errors["default_model"] = _("“%(model)s” is not one of the allowed models.") % {"model": self.default_model}
         if self.kind == self.Kind.INDIVIDUAL and not self._state.adding and (count := self.memberships.count()) > 1:
-            errors["kind"] = f"It has {count} members, and an individual workspace has one."
+            errors["kind"] = _("It has %(count)s members, and an individual workspace has one.") % {"count": count}
         if errors:
             raise ValidationError(errors)
 
@@ -122,18 +125,18 @@ class Workspace(BaseModel):
         return not self.allowed_models or model in self.allowed_models
 
 
-KEEPS_AN_OWNER = "A workspace keeps at least one owner."
-HAS_ONE_MEMBER = "An individual workspace has one member."
+KEEPS_AN_OWNER = _("A workspace keeps at least one owner.")
+HAS_ONE_MEMBER = _("An individual workspace has one member.")
 
 
 class Membership(BaseModel):
     """A user's role in a workspace."""
 
     class Role(models.TextChoices):
-        OWNER = "owner", "Owner"
-        ADMIN = "admin", "Admin"
-        MEMBER = "member", "Member"
-        VIEWER = "viewer", "Viewer"
+        OWNER = "owner", _("Owner")
+        ADMIN = "admin", _("Admin")
+        MEMBER = "member", _("Member")
+        VIEWER = "viewer", _("Viewer")
 
     workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="memberships")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
@@ -145,7 +148,11 @@ class Membership(BaseModel):
         constraints = [models.UniqueConstraint(fields=["workspace", "user"], name="memberships_once")]
 
     def __str__(self) -> str:
-        return f"{self.user} in {self.workspace} as {self.role}"
+        return _("%(user)s in %(workspace)s as %(role)s") % {
+            "user": self.user,
+            "workspace": self.workspace,
+            "role": self.get_role_display(),
+        }
 
     def clean(self) -> None:
         """The rules of ``workspaces.members`` that do not depend on who changes a membership."""
