@@ -74,7 +74,8 @@ class Wallet(TenantModel):
 
     def __str__(self) -> str:
         return _("Wallet of %(workspace)s: %(balance)s") % {
-            "workspace": self.workspace_id,
+            # By name where that was read already: to say who it is asks for nothing.
+            "workspace": self.workspace if "workspace" in self._state.fields_cache else self.workspace_id,
             "balance": dollars(self.balance),
         }
 

@@ -27,11 +27,17 @@ def count(number: int) -> str:
     return formats.number_format(number, decimal_pos=0, force_grouping=True)
 
 
+def _rounded(number: Decimal, places: int) -> str:
+    """Django's own format cuts digits off."""
+    rounded = number.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
+    return formats.number_format(rounded, decimal_pos=places, force_grouping=True)
+
+
 def percent(share: Decimal | str | None, *, places: int = 1) -> str:
     """A share (0.052) as ``5.2 %``; a dash where there is nothing to divide by."""
     if share is None:
         return "–"
-    return f"{formats.number_format(Decimal(share) * 100, decimal_pos=places)} %"
+    return f"{_rounded(Decimal(share) * 100, places)} %"
 
 
 def milliseconds(value: int | None) -> str:
@@ -40,7 +46,7 @@ def milliseconds(value: int | None) -> str:
         return "–"
     if value < 1000:
         return _("%(number)s ms") % {"number": count(value)}
-    return _("%(number)s s") % {"number": formats.number_format(Decimal(value) / 1000, decimal_pos=1)}
+    return _("%(number)s s") % {"number": _rounded(Decimal(value) / 1000, 1)}
 
 
 def change(now: Decimal, before: Decimal) -> str:

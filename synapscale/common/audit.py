@@ -113,13 +113,19 @@ def _is_noted(model: type[Model], raw: bool = False) -> bool:
     return not issubclass(model, TenantModel) or (acting is not None and acting.is_operator)
 
 
+def _in_english() -> Any:
+    """The log is in one language, whatever the one is that changes something, or names the row."""
+    return translation.override("en")
+
+
 def _noted_fields(model: type[Model]) -> set[str]:
     return {*auditlog.get_model_fields(model)["include_fields"]}
 
 
 def _created(sender: type[Model], **kwargs: Any) -> None:
     if _is_noted(sender, kwargs.get("raw", False)):
-        receivers.log_create(sender=sender, **kwargs)
+        with _in_english():
+            receivers.log_create(sender=sender, **kwargs)
 
 
 def _changed(sender: type[Model], **kwargs: Any) -> None:
@@ -127,12 +133,13 @@ def _changed(sender: type[Model], **kwargs: Any) -> None:
     if names is not None and not {sender._meta.get_field(name).name for name in names} & _noted_fields(sender):
         return  # counters and stamps
     if _is_noted(sender, kwargs.get("raw", False)):
-        with fleet_wide():  # the row as it was is looked up by its key
+        with fleet_wide(), _in_english():  # the row as it was is looked up by its key
             receivers.log_update(sender=sender, **kwargs)
 
 
 def _deleted(sender: type[Model], **kwargs: Any) -> None:
-    receivers.log_delete(sender=sender, **kwargs)
+    with _in_english():
+        receivers.log_delete(sender=sender, **kwargs)
 
 
 # The package's own receivers look at all models alike; it has no other way to put ours in their place.
@@ -154,7 +161,7 @@ def _sign(sender: Any, instance: LogEntry, **kwargs: Any) -> None:
 
 
 def _by_key(model: type[Model], key: Any) -> str:
-    with translation.override(None):
+    with _in_english():
         return f"{model._meta.verbose_name} {key}"
 
 
@@ -179,17 +186,17 @@ def record(
 
     ``facts`` (plain JSON values) are kept beside it. ``actor`` is needed only where nobody is acting: see ``begin``.
     """
-    with translation.override(None):
-        said = str(what)
     written = {name: [_text(before), _text(after)] for name, (before, after) in (changes or {}).items()}
-    entry: LogEntry = LogEntry.objects.log_create(
-        row,
-        force_log=True,
-        action=action,
-        changes=written or None,
-        actor=actor,
-        additional_data={"what": said, **facts},
-    )
+    with _in_english():
+        said = str(what)
+        entry: LogEntry = LogEntry.objects.log_create(
+            row,
+            force_log=True,
+            action=action,
+            changes=written or None,
+            actor=actor,
+            additional_data={"what": said, **facts},
+        )
     return entry
 
 

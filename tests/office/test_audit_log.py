@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from auditlog.models import LogEntry
 from auditlog.registry import auditlog
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.core import serializers
@@ -89,6 +90,15 @@ def test_counters_and_stamps_are_no_news(llm: LLM, cast: Cast, django_assert_num
     token = AccessToken.objects.filter(user=cast.alice.user).get()
     with django_assert_num_queries(1):
         token.save(update_fields=["last_used_at"])
+
+
+def test_the_log_is_in_english_and_read_in_the_readers_language(office: Office, cast: Cast) -> None:
+    wallet = Wallet.objects.get(workspace=cast.alice.workspace)
+    office.client.cookies[settings.LANGUAGE_COOKIE_NAME] = "pt-br"
+    assert office.save(wallet, markup_bps="100").status_code == 302
+    (entry,) = entries(wallet)
+    assert entry.object_repr == f"Wallet of {wallet.workspace_id}: $0.00"
+    assert "Alteração." in office.client.get(office.url(Wallet, "history", wallet.pk)).text
 
 
 def test_roles_are_noted_by_name(office: Office, cast: Cast) -> None:

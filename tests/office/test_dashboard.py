@@ -161,7 +161,8 @@ def test_numbers_are_written_as_the_language_has_them() -> None:
     assert shown.usd(Decimal(0)) == "$0.00"
     assert shown.change(Decimal("1.5"), Decimal(1)) == "+50 %"
     assert shown.change(Decimal(1), Decimal(0)) == ""
-    assert shown.milliseconds(4210) == "4.2 s"
+    assert shown.milliseconds(4250) == "4.3 s"
+    assert shown.percent(Decimal(10) / 60) == "16.7 %"
     with translation.override("pt-br"):
         assert shown.usd(Decimal("1234.5")) == "US$\u00a01.234,50"
-        assert shown.percent(Decimal("0.0525")) == "5,2 %"
+        assert shown.percent(Decimal("0.0525")) == "5,3 %"
