@@ -207,9 +207,9 @@ def test_cooked_books_are_found(alice: Person) -> None:
 
 
 def test_a_migration_that_is_not_applied_is_found() -> None:
-    name = max(name for app, name in MigrationLoader(connection).graph.leaf_nodes() if app == "analytics")
-    run(f"DELETE FROM django_migrations WHERE app = 'analytics' AND name = '{name}'")
-    assert problems() == {"migrations": [f"analytics.{name} is not applied"]}
+    name = max(name for app, name in MigrationLoader(connection).graph.leaf_nodes() if app == "office")
+    run(f"DELETE FROM django_migrations WHERE app = 'office' AND name = '{name}'")
+    assert problems() == {"migrations": [f"office.{name} is not applied"]}
 
 
 def test_a_model_changed_without_a_migration_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -180,20 +180,20 @@ def test_the_other_pages_of_a_row(page: Page, root: User) -> None:
     page.open(f"{user}/password/").axe().shot("password")
     page.open("/admin/password_change/").axe().shot("own-password")
     page.open("/admin/workspaces/").axe().shot("app")
-    page.open(address(Group, "delete", Group.objects.get().pk)).axe().shot("delete")
+    page.open(address(Group, "delete", Group.objects.get(name="group 1").pk)).axe().shot("delete")
 
 
 def test_several_rows_are_deleted_after_a_question(page: Page) -> None:
     Group.objects.create(name="anybody")
     page.list(Group)
-    page.raw.get_by_label("Select record").first.check()
+    page.raw.get_by_role("row", name="anybody").get_by_label("Select record").check()
     page.raw.locator("select[name=action]").select_option("delete_selected")
     page.raw.get_by_role("button", name="Run").click()
     page.settled().axe().shot("delete-several")
     page.raw.get_by_role("button", name="Yes").click()
     page.settled()
 
-    assert not Group.objects.exists()
+    assert not Group.objects.filter(name="anybody").exists()
 
 
 def test_the_models_of_a_host_are_imported(page: Page, provider: StandIn) -> None:
