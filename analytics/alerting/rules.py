@@ -11,6 +11,7 @@ from django.db.models import Q, QuerySet
 from analytics.alerting import conditions
 from analytics.models import Alert, AlertRule
 from llm.models import LLM, ProviderName
+from synapscale.common import audit
 from synapscale.common.errors import Conflict, Refusal
 from synapscale.common.tenancy import fleet_wide
 from workspaces.models import Membership, User, Workspace
@@ -119,5 +120,6 @@ def delete(rule: AlertRule) -> None:
             with transaction.atomic():
                 # The row alone: Django would look for alerts of the rule again.
                 AlertRule.objects.filter(pk=rule.pk)._raw_delete("default")
+                audit.record_deletion(rule)
         except IntegrityError:
             raise in_use from None

@@ -21,6 +21,7 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 from django.utils import translation
 from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy
 
 from synapscale.common import logs
 from synapscale.common.models import TenantModel
@@ -191,6 +192,19 @@ def record(
         additional_data={"what": said, **facts},
     )
     return entry
+
+
+def record_deletion(row: Model) -> None:
+    """Note that ``row`` goes by a statement that sends no signal, with all that it was."""
+    _deleted(sender=type(row), instance=row)
+
+
+def record_new_secret(row: Any, *, before: str = "") -> None:
+    """Note that the secret of ``row`` is another one, where its ``hint`` (the end of it, which is noted) does not say so:
+    two can end alike, and of short ones nothing is kept.
+    """
+    if getattr(row, "hint", "") == before:
+        record(row, what=gettext_lazy("The secret was replaced or removed."))
 
 
 def _text(value: Any) -> str:
