@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from ipaddress import ip_address
 from typing import Any
 
 from auditlog import receivers
@@ -40,13 +41,23 @@ class Acting:
 
     def __init__(self, *, request: HttpRequest | None = None, user: Any = None, address: str | None = None) -> None:
         self._request, self._user = request, user
-        self.address = address or (request.META.get("REMOTE_ADDR") if request else None) or None
+        self.address = _ip_address(address or (request.META.get("REMOTE_ADDR", "") if request else ""))
         self.is_operator = request is not None
 
     @property
     def user(self) -> Any:
         user = self._user if self._request is None else getattr(self._request, "user", None)
         return user if user is not None and user.is_authenticated else None
+
+
+def _ip_address(text: str) -> str | None:
+    """``text``, if it is one: of a socket in the file system, or behind a proxy, it may be anything, and the database takes
+    no entry with anything else.
+    """
+    try:
+        return str(ip_address(text.partition("%")[0]))
+    except ValueError:
+        return None
 
 
 _acting: ContextVar[Acting | None] = ContextVar("acting", default=None)
