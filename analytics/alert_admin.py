@@ -24,9 +24,9 @@ from unfold.widgets import UnfoldAdminSelectWidget
 
 from analytics import alert_page
 from analytics.alert_deeds import Acknowledge, EndSilence, Silence, when
-from analytics.alerting import conditions, evaluating, rules
+from analytics.alerting import conditions, rules
 from analytics.models import Alert, AlertRule
-from synapscale.common import audit, panels
+from synapscale.common import panels
 from synapscale.common.admin import OperatorAdmin, OperatorForm, ViewOnlyAdmin, row_key
 from synapscale.common.badges import badge
 from synapscale.common.confirming import confirm_page
@@ -106,11 +106,10 @@ class AlertAdmin(ViewOnlyAdmin):
         done = []
         for alert in queryset.filter(state=Alert.State.FIRING):
             try:
-                done.append(evaluating.acknowledge(alert, by=_operator(request)))
+                if Acknowledge(alert).do({"note": ""}, actor=_operator(request)) is not None:
+                    done.append(alert)
             except Refusal:
                 continue  # it has resolved meanwhile
-        for alert in done:
-            audit.record(alert, what=_("Acknowledged."), changes={"state": (Alert.State.FIRING, alert.state)})
         level = messages.SUCCESS if done else messages.WARNING
         self.message_user(request, gettext("Acknowledged: %(count)d.") % {"count": len(done)}, level)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext
@@ -78,8 +79,11 @@ class AlertDeliveryAdmin(ViewOnlyAdmin):
 
     @admin.action(description=_("Send again what has not been sent"), permissions=["send"])
     def send_again(self, request: HttpRequest, queryset: QuerySet[AlertDelivery]) -> None:
-        done = [delivery for delivery in queryset if delivering.send_again(delivery)]
-        for delivery in done:
-            audit.record(delivery, what=_("To be sent again."))
+        done = []
+        for delivery in queryset:
+            with transaction.atomic():
+                if delivering.send_again(delivery):
+                    audit.record(delivery, what=_("To be sent again."))
+                    done.append(delivery)
         level = messages.SUCCESS if done else messages.WARNING
         self.message_user(request, gettext("To be sent again: %(count)d.") % {"count": len(done)}, level)

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
+from auditlog.models import LogEntry
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
@@ -23,9 +24,11 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from office import statement_csv, statement_pdf, statement_sections
 from office.dashboard import rows_url
 from office.statements import Month, NotAMonth, Statement, statement
+from synapscale.common import audit
 from workspaces.models import Workspace
 
 PERMISSION = "billing.view_billingevent"
+DOWNLOADED = gettext_lazy("Downloaded a statement.")
 FOUND = 20
 """So many workspaces are shown of those that match."""
 MONTHS = 120
@@ -95,10 +98,10 @@ def show(request: HttpRequest, workspace_id: uuid.UUID) -> HttpResponseBase:
             return _page(request, workspace, statement(workspace, month, now=now), now=now, asked=str(month))
         case "csv":
             found = statement(workspace, month, now=now, listed=None)
-            return _file(found, b"".join(statement_csv.write(found)), "csv", "text/csv; charset=utf-8")
+            return _file(request, found, b"".join(statement_csv.write(found)), "csv", "text/csv; charset=utf-8")
         case "pdf":
             found = statement(workspace, month, now=now)
-            return _file(found, statement_pdf.write(found), "pdf", "application/pdf")
+            return _file(request, found, statement_pdf.write(found), "pdf", "application/pdf")
         case other:
             said = _("There is no format “%(format)s”: there are csv and pdf.") % {"format": other}
             return _page(request, workspace, None, now=now, asked=str(month), errors=[said], status=400)
@@ -114,7 +117,8 @@ def _ask_permission(request: HttpRequest) -> None:
         raise PermissionDenied
 
 
-def _file(found: Statement, content: bytes, ending: str, content_type: str) -> HttpResponse:
+def _file(request: HttpRequest, found: Statement, content: bytes, ending: str, content_type: str) -> HttpResponse:
+    audit.record(found.workspace, what=DOWNLOADED, action=LogEntry.Action.ACCESS, month=str(found.month), format=ending)
     disposition = f'attachment; filename="{file_name(found, ending)}"'
     return HttpResponse(content, content_type=content_type, headers={"Content-Disposition": disposition})
 

@@ -9,6 +9,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.urls import URLPattern, path
@@ -23,7 +24,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from synapscale.common import audit, panels
 from synapscale.common.admin import OperatorForm, TenantAdmin, ViewOnlyAdmin, across_tenants
 from synapscale.common.badges import badge
-from synapscale.common.errors import NotFound, Refusal
+from synapscale.common.errors import Refusal
 from tagging import rules, tag_pages, vocabulary
 from tagging.models import Tag, TagLink, TagRule
 from workspaces.models import User
@@ -260,14 +261,15 @@ class TagLinkAdmin(ViewOnlyAdmin):
     def _decide(self, request: HttpRequest, queryset: QuerySet[TagLink], *, accepts: bool) -> None:
         user = operator(request)
         decided = []
-        for link in queryset.filter(state=TagLink.State.SUGGESTED).select_related("tag"):
-            try:
-                decided.append(rules.decide(link, accepts=accepts, user=user, now=timezone.now()))
-            except NotFound:
-                continue  # the rule has withdrawn it meanwhile
         what = _("Accepted.") if accepts else _("Rejected.")
-        for link in decided:
-            audit.record(link, what=what, changes={"state": (TagLink.State.SUGGESTED, link.state)})
+        for link in queryset.filter(state=TagLink.State.SUGGESTED).select_related("tag"):
+            with transaction.atomic():
+                rows = TagLink.objects.select_for_update(no_key=True).filter(workspace_id=link.workspace_id, pk=link.pk)
+                if not rows.filter(state=TagLink.State.SUGGESTED).exists():
+                    continue  # the rule has withdrawn it meanwhile, or somebody else was first
+                rules.decide(link, accepts=accepts, user=user, now=timezone.now())
+                audit.record(link, what=what, changes={"state": (TagLink.State.SUGGESTED, link.state)})
+                decided.append(link)
         said = gettext("Accepted: %(count)d.") if accepts else gettext("Rejected: %(count)d.")
         level = messages.SUCCESS if decided else messages.WARNING
         self.message_user(request, said % {"count": len(decided)}, level)

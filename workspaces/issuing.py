@@ -11,7 +11,9 @@ from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
+from synapscale.common import audit
 from synapscale.common.errors import Conflict, Forbidden
 from synapscale.common.money import usd_text
 from workspaces.models import AccessToken, SpendPeriod
@@ -92,6 +94,14 @@ def revoke(token: AccessToken, *, now: datetime | None = None) -> bool:
     """The row stays: calls and money name it. Whether it was this that revoked it; a second time changes nothing."""
     rows = AccessToken.objects.filter(pk=token.pk, revoked_at__isnull=True)
     return bool(rows.update(revoked_at=now or timezone.now()))
+
+
+@transaction.atomic
+def revoke_noted(token: AccessToken) -> None:
+    """The same, and the audit log says so."""
+    now = timezone.now()
+    if revoke(token, now=now):
+        audit.record(token, what=gettext_lazy("Revoked."), changes={"revoked_at": (None, now)})
 
 
 @transaction.atomic

@@ -3,15 +3,16 @@
 from typing import Any
 
 from django.db.models.signals import post_delete
-from django.utils import timezone
 
+from workspaces import issuing
 from workspaces.models import AccessToken, Membership
 
 
 def revoke_tokens(sender: type[Membership], instance: Membership, **kwargs: Any) -> None:
     """A token must not come back to life when its user does."""
     tokens = AccessToken.objects.filter(user_id=instance.user_id, workspace_id=instance.workspace_id)
-    tokens.filter(revoked_at__isnull=True).update(revoked_at=timezone.now())
+    for token in tokens.filter(revoked_at__isnull=True):
+        issuing.revoke_noted(token)
 
 
 def connect() -> None:

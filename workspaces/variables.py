@@ -14,6 +14,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.views.decorators.debug import sensitive_variables
 
+from synapscale.common import audit
 from synapscale.common.errors import Conflict
 from workspaces.crypto import CannotDecrypt
 from workspaces.models import User, UserVariable, Workspace
@@ -55,14 +56,17 @@ def create(
 @sensitive_variables("changes", "value")
 def change(*, variable: UserVariable, changes: dict[str, Any]) -> UserVariable:
     """Set ``value``, ``is_active`` or ``expires_at``, and nothing that was not given."""
-    columns = {"updated_at", *changes} - {"value"}
+    columns, before = {"updated_at", *changes} - {"value"}, variable.hint
     for name, value in changes.items():
         if name == "value":
             variable.set_value(value)
             columns |= {"ciphertext", "key_id", "hint"}
         else:
             setattr(variable, name, value)
-    variable.save(update_fields=columns)
+    with transaction.atomic():
+        variable.save(update_fields=columns)
+        if "value" in changes:
+            audit.record_new_secret(variable, before=before)
     return variable
 
 

@@ -14,6 +14,7 @@ from analytics.alerting import delivering, payloads, webhooks
 from analytics.alerting.webhooks import Answer
 from analytics.models import AlertDelivery, WebhookEndpoint
 from llm.hosts import HostForbidden
+from synapscale.common import audit
 from synapscale.common.db import in_db
 from synapscale.common.errors import Refusal
 from synapscale.common.models import new_id
@@ -71,7 +72,9 @@ def require_url(endpoint: WebhookEndpoint) -> None:
 def rotate(endpoint: WebhookEndpoint) -> str:
     """A new secret, in clear for this once. From now on everything is signed with it, and nothing with the old one."""
     secret = endpoint.new_secret()
-    endpoint.save(update_fields=["ciphertext", "key_id", "updated_at"])
+    with transaction.atomic():
+        endpoint.save(update_fields=["ciphertext", "key_id", "updated_at"])
+        audit.record_new_secret(endpoint)
     return secret
 
 
@@ -80,6 +83,7 @@ def delete(endpoint: WebhookEndpoint) -> None:
     with fleet_wide(), transaction.atomic():  # an operators' endpoint has deliveries in any workspace
         AlertDelivery.objects.filter(endpoint=endpoint)._raw_delete("default")
         WebhookEndpoint.objects.filter(pk=endpoint.pk)._raw_delete("default")
+        audit.record_deletion(endpoint)
 
 
 async def test(endpoint: WebhookEndpoint) -> tuple[Answer, int]:

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from analytics.alerting import conditions
 from analytics.models import Alert, AlertRule
 from llm.models import LLM, ProviderName
+from synapscale.common import audit
 from synapscale.common.errors import Conflict, Refusal
 from synapscale.common.tenancy import fleet_wide
 from workspaces.models import Membership, User, Workspace
@@ -127,5 +128,6 @@ def delete(rule: AlertRule) -> None:
             with transaction.atomic():
                 # The row alone: Django would look for alerts of the rule again.
                 AlertRule.objects.filter(pk=rule.pk)._raw_delete("default")
+                audit.record_deletion(rule)
         except IntegrityError:
             raise in_use from None

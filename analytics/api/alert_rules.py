@@ -17,7 +17,7 @@ from rest_framework.response import Response
 from analytics.alerting import conditions, rules
 from analytics.api.alert_serializers import AlertConditionListSerializer, AlertRuleSerializer
 from analytics.api.alerts import UUID, ByIdPagination
-from analytics.api.permissions import ReadOrKeeper
+from analytics.api.permissions import ReadOrKeeper, is_operator
 from analytics.models import AlertRule
 from synapscale.common.errors import Conflict, Forbidden
 from synapscale.common.filters import StrictFilterSet
@@ -29,13 +29,15 @@ MAX_PER_WORKSPACE = 50
 """Each costs a statement every time that rules are looked at."""
 
 
-def workspace_of(who: Caller, given: dict[str, Any]) -> Workspace | None:
-    """Whose a new row is: what ``owner`` says, which is taken out of ``given``. Raises Forbidden."""
+def workspace_of(who: Caller, given: dict[str, Any], *, permission: str) -> Workspace | None:
+    """Whose a new row is: what ``owner`` says, which is taken out of ``given``; operators need ``permission`` for one of
+    theirs. Raises Forbidden.
+    """
     if given.pop("owner", "workspace") == "workspace":
         if not who.membership.may_administer:
             raise Forbidden(ReadOrKeeper.message)
         return who.workspace
-    if not who.user.is_staff:
+    if not is_operator(who, permission):
         raise Forbidden("Only operators may do this.")
     return None
 
@@ -44,7 +46,7 @@ def require_ownership(who: Caller, row: Any) -> None:
     """Raises Forbidden where the caller may see ``row``, but not change it. Operators keep their own: what is a
     workspace's they change as its admins, if they are.
     """
-    if row.workspace_id is None and not who.user.is_staff:
+    if row.workspace_id is None and not is_operator(who, f"change_{row._meta.model_name}"):
         raise Forbidden("This is the operators'.")
     if row.workspace_id is not None and not who.membership.may_administer:
         raise Forbidden(ReadOrKeeper.message)
@@ -73,7 +75,7 @@ class AlertRuleViewSet(StrictQuery, viewsets.ModelViewSet[AlertRule]):
         if self.request.auth is None:
             return self.queryset
         who = caller(self.request)
-        return rules.visible_to(who.workspace, is_operator=who.user.is_staff)
+        return rules.visible_to(who.workspace, is_operator=is_operator(who, "view_alertrule"))
 
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         rules.ensure_builtin()
@@ -83,7 +85,7 @@ class AlertRuleViewSet(StrictQuery, viewsets.ModelViewSet[AlertRule]):
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         given, who = dict(serializer.validated_data), caller(request)
-        workspace = workspace_of(who, given)
+        workspace = workspace_of(who, given, permission="add_alertrule")
         with transaction.atomic():
             if workspace:
                 Workspace.objects.select_for_update(no_key=True).get(pk=workspace.pk)  # counted one after another

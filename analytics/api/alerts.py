@@ -15,8 +15,9 @@ from rest_framework.response import Response
 
 from analytics.alerting import evaluating
 from analytics.api.alert_serializers import AlertSerializer
-from analytics.api.permissions import ReadOrKeeper
+from analytics.api.permissions import ReadOrKeeper, is_operator
 from analytics.models import Alert
+from synapscale.common.errors import Forbidden
 from synapscale.common.filters import StrictFilterSet
 from synapscale.common.pagination import CursorPagination
 from synapscale.common.parsing import StrictQuery
@@ -58,7 +59,7 @@ class AlertViewSet(StrictQuery, mixins.ListModelMixin, mixins.RetrieveModelMixin
         if self.request.auth is None:
             return self.queryset
         who, rows = caller(self.request), Alert.objects.select_related("rule")
-        if who.user.is_staff:
+        if self._is_operators:
             return rows
         rows = rows.filter(workspace=who.workspace)
         return rows if who.membership.may_administer else rows.filter(user=who.user)
@@ -75,10 +76,18 @@ class AlertViewSet(StrictQuery, mixins.ListModelMixin, mixins.RetrieveModelMixin
     @action(detail=True, methods=["post"])
     def acknowledge(self, request: Request, pk: str) -> Response:
         """Say that somebody looks after it. Saying it again changes nothing."""
+        who = caller(request)
         with self._reading():
             alert = self.get_object()
-        return Response(AlertSerializer(evaluating.acknowledge(alert, by=caller(request).user)).data)
+        is_ours = alert.workspace_id == who.workspace.pk and who.membership.may_administer
+        if not is_ours and not is_operator(who, "change_alert"):
+            raise Forbidden(ReadOrKeeper.message)
+        return Response(AlertSerializer(evaluating.acknowledge(alert, by=who.user)).data)
 
     def _reading(self) -> AbstractContextManager[None]:
-        is_operator = self.request.auth is not None and caller(self.request).user.is_staff
-        return fleet_wide() if is_operator else nullcontext()
+        return fleet_wide() if self.request.auth is not None and self._is_operators else nullcontext()
+
+    @property
+    def _is_operators(self) -> bool:
+        """Whether the caller sees the alerts of all workspaces."""
+        return is_operator(caller(self.request), "view_alert")

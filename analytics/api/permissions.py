@@ -10,6 +10,11 @@ from workspaces.authentication import Caller
 from workspaces.permissions import InScope
 
 
+def is_operator(who: Caller, permission: str) -> bool:
+    """Whether the caller is of the staff and has the same permission that the page of the back office asks for."""
+    return who.user.is_staff and who.user.has_perm(f"analytics.{permission}")
+
+
 def keeps(who: Caller) -> bool:
     return who.membership.may_administer or who.user.is_staff
 

@@ -20,7 +20,7 @@ from analytics.alerting import endpoints
 from analytics.api.alert_rules import require_ownership, workspace_of
 from analytics.api.alert_serializers import NewWebhookSerializer, WebhookSerializer, WebhookTestSerializer
 from analytics.api.alerts import UUID, ByIdPagination
-from analytics.api.permissions import Keeper
+from analytics.api.permissions import Keeper, is_operator
 from analytics.models import WebhookEndpoint
 from synapscale.common.filters import StrictFilterSet
 from synapscale.common.parsing import StrictQuery
@@ -36,7 +36,7 @@ class WebhookFilter(StrictFilterSet):
 
 
 def visible_to(who: Caller) -> QuerySet[WebhookEndpoint]:
-    return endpoints.visible_to(who.workspace, is_operator=who.user.is_staff)
+    return endpoints.visible_to(who.workspace, is_operator=is_operator(who, "view_webhookendpoint"))
 
 
 class WebhookViewSet(StrictQuery, viewsets.ModelViewSet[WebhookEndpoint]):
@@ -64,7 +64,7 @@ class WebhookViewSet(StrictQuery, viewsets.ModelViewSet[WebhookEndpoint]):
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         given, who = dict(serializer.validated_data), caller(request)
-        workspace = workspace_of(who, given)
+        workspace = workspace_of(who, given, permission="change_webhookendpoint")
         endpoint, secret = endpoints.create(WebhookEndpoint(workspace=workspace, created_by=who.user, **given))
         return self._with(secret, endpoint, status=201)
 

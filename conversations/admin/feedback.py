@@ -6,6 +6,7 @@ import uuid
 from typing import Any, cast
 
 from django.contrib import admin, messages
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
@@ -52,18 +53,22 @@ class MessageFeedbackAdmin(HoldsContent, LeadsToTranscript, TenantAdmin):
 
     @admin.action(description=_("Mark as reviewed"), permissions=["change"])
     def mark_as_reviewed(self, request: HttpRequest, rows: QuerySet[MessageFeedback]) -> None:
-        waiting = self._logged(rows.filter(review_status="open"), "Reviewed.", ("open", "done"))
-        count = feedback.close_reviews(waiting, by=cast(User, request.user))
+        with transaction.atomic():
+            waiting = self._logged(rows.filter(review_status="open"), "Reviewed.", ("open", "done"))
+            count = feedback.close_reviews(waiting, by=cast(User, request.user))
         messages.success(request, _("Reviewed: %(number)s.") % {"number": count})
 
     @admin.action(description=_("Open the review again"), permissions=["change"])
     def open_again(self, request: HttpRequest, rows: QuerySet[MessageFeedback]) -> None:
-        done = self._logged(rows.filter(NEGATIVE, review_status="done"), "Review opened again.", ("done", "open"))
-        messages.success(request, _("Opened again: %(number)s.") % {"number": feedback.reopen_reviews(done)})
+        with transaction.atomic():
+            done = self._logged(rows.filter(NEGATIVE, review_status="done"), "Review opened again.", ("done", "open"))
+            count = feedback.reopen_reviews(done)
+        messages.success(request, _("Opened again: %(number)s.") % {"number": count})
 
     def _logged(self, rows: QuerySet[MessageFeedback], what: str, status: tuple[str, str]) -> QuerySet[MessageFeedback]:
-        """Those of ``rows`` that there are now, noted in their histories."""
-        found = MessageFeedback.objects.filter(pk__in=list(rows.order_by().values_list("pk", flat=True)))
+        """Those of ``rows`` that there are now, noted in their histories, and nobody else's until they are written."""
+        locked = rows.select_related(None).select_for_update(no_key=True, of=("self",)).order_by("pk")
+        found = MessageFeedback.objects.filter(pk__in=list(locked.values_list("pk", flat=True)))
         for row in found:
             audit.record(row, what=what, changes={"review_status": status})
         return found

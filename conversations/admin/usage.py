@@ -61,6 +61,8 @@ class ConversationLLMAdmin(ViewOnlyAdmin):
 class IdempotencyKeyAdmin(ViewOnlyAdmin):
     is_big = True
     list_display = ("created_at", "workspace", "user", "key")
+    # Without the hash of the request, by which whoever guesses a question could check the guess.
+    fields = ("workspace", "user", "key", "message", "created_at", "id")
     list_filter = ("created_at",)
     list_select_related = ("workspace", "user")
     search_fields = ("key__startswith", "workspace__slug", "user__email")

@@ -22,6 +22,7 @@ from llm import connections, hosts
 from llm.admin.discovery import may_import, models_page
 from llm.admin.host_checks import HostTest
 from llm.models import ProviderConnection
+from synapscale.common import audit
 from synapscale.common.admin import OperatorAdmin, OperatorForm, row_key
 from synapscale.common.confirming import confirm_page
 
@@ -144,11 +145,14 @@ class ProviderConnectionAdmin(OperatorAdmin):
     # Writing
 
     def save_model(self, request: HttpRequest, obj: ProviderConnection, form: Any, change: bool) -> None:
-        if key := form.cleaned_data.get("key"):
+        key, had_one, before = form.cleaned_data.get("key"), obj.ciphertext is not None, obj.hint
+        if key:
             connections.set_key(obj, key)
         elif form.cleaned_data.get("forgets_key"):
             connections.drop_key(obj)
         super().save_model(request, obj, form, change)
+        if change and (key or (had_one and obj.ciphertext is None)):
+            audit.record_new_secret(obj, before=before)
 
     def changed_columns(self, form: Any) -> list[str]:
         changed = {*super().changed_columns(form)}

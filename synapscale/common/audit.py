@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from ipaddress import ip_address
 from typing import Any
 
 from auditlog import receivers
@@ -21,6 +22,7 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 from django.utils import translation
 from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy
 
 from synapscale.common import logs
 from synapscale.common.models import TenantModel
@@ -39,13 +41,23 @@ class Acting:
 
     def __init__(self, *, request: HttpRequest | None = None, user: Any = None, address: str | None = None) -> None:
         self._request, self._user = request, user
-        self.address = address or (request.META.get("REMOTE_ADDR") if request else None) or None
+        self.address = _ip_address(address or (request.META.get("REMOTE_ADDR", "") if request else ""))
         self.is_operator = request is not None
 
     @property
     def user(self) -> Any:
         user = self._user if self._request is None else getattr(self._request, "user", None)
         return user if user is not None and user.is_authenticated else None
+
+
+def _ip_address(text: str) -> str | None:
+    """``text``, if it is one: of a socket in the file system, or behind a proxy, it may be anything, and the database takes
+    no entry with anything else.
+    """
+    try:
+        return str(ip_address(text.partition("%")[0]))
+    except ValueError:
+        return None
 
 
 _acting: ContextVar[Acting | None] = ContextVar("acting", default=None)
@@ -198,6 +210,19 @@ def record(
             additional_data={"what": said, **facts},
         )
     return entry
+
+
+def record_deletion(row: Model) -> None:
+    """Note that ``row`` goes by a statement that sends no signal, with all that it was."""
+    _deleted(sender=type(row), instance=row)
+
+
+def record_new_secret(row: Any, *, before: str = "") -> None:
+    """Note that the secret of ``row`` is another one, where its ``hint`` (the end of it, which is noted) does not say so:
+    two can end alike, and of short ones nothing is kept.
+    """
+    if getattr(row, "hint", "") == before:
+        record(row, what=gettext_lazy("The secret was replaced or removed."))
 
 
 def _text(value: Any) -> str:

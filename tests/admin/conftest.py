@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
+from django.db import DatabaseError, connection
 from django.test import Client
 
 from tests.admin.rows import Office
@@ -32,3 +36,16 @@ def clerks_office(clerk: User) -> Office:
     client = Client()
     client.force_login(clerk)
     return Office(client)
+
+
+@pytest.fixture
+def full_log() -> Iterator[None]:
+    """A database that takes no more entries into the audit log."""
+
+    def refuse(execute: Any, sql: str, *args: Any) -> Any:
+        if sql.startswith("INSERT INTO") and "auditlog_logentry" in sql:
+            raise DatabaseError("The disk is full.")
+        return execute(sql, *args)
+
+    with connection.execute_wrapper(refuse):
+        yield

@@ -12,9 +12,9 @@ def api(server: Server) -> Api:
 
 @pytest.fixture
 def staff(db: None) -> Person:
-    """An operator, who is a member of a workspace of no importance."""
+    """An operator with all permissions, who is a member of a workspace of no importance."""
     person = join(make_workspace("office"), "olga", "member")
-    person.user.is_staff = True
+    person.user.is_staff = person.user.is_superuser = True
     person.user.save()
     return person
 

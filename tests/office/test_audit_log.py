@@ -53,6 +53,14 @@ def test_a_change_has_its_actor_its_address_and_its_request(office: Office, cast
     assert entry.changes == {"role": ["member", "viewer"]}
 
 
+@pytest.mark.parametrize("given", ["", "unix:", "203.0.113.7:4711", "<b>"])
+def test_an_address_that_is_none_keeps_nothing_from_being_noted(office: Office, cast: Cast, given: str) -> None:
+    url = office.url(Membership, "change", cast.bob.membership.pk)
+    assert office.client.post(url, {"role": "viewer"}, REMOTE_ADDR=given).status_code == 302
+    (entry,) = entries(cast.bob.membership)
+    assert (entry.remote_addr, entry.changes) == (None, {"role": ["member", "viewer"]})
+
+
 def test_the_api_is_noted_for_what_all_tenants_share(cast: Cast, llm: LLM) -> None:
     """Members and tokens; what customers do with agents and conversations of their own is theirs."""
     alice = cast.alice

@@ -9,6 +9,8 @@ import pytest
 from auditlog.models import LogEntry
 from django.test import Client
 
+from analytics.models import WebhookEndpoint
+from conversations.models import IdempotencyKey, MessageImage
 from llm import connections
 from llm.models import ProviderConnection
 from synapscale.common.tenancy import fleet_wide
@@ -117,3 +119,21 @@ def test_of_an_access_token(office: Office, cast: Cast, seen: Seen) -> None:
     assert again(token).revoked_at is not None
     seen.look_around(token)
     seen.must_not_have(cast.bob.token.partition(token.prefix)[2], token.digest)
+
+
+@pytest.mark.parametrize(
+    ("model", "lookup"),
+    [
+        (AccessToken, "digest__startswith"),
+        (UserVariable, "ciphertext__startswith"),
+        (UserVariable, "key_id"),
+        (ProviderConnection, "ciphertext__isnull"),
+        (WebhookEndpoint, "ciphertext__startswith"),
+        (User, "password__startswith"),
+        (MessageImage, "data__startswith"),
+        (IdempotencyKey, "request_hash__startswith"),
+    ],
+)
+def test_no_list_is_filtered_by_one(office: Office, model: Any, lookup: str) -> None:
+    """The rows that are found would tell it, letter by letter."""
+    assert office.list(model, **{lookup: "1"}).status_code == 400

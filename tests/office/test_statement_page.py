@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from llm.models import LLM
 from office.statements import Month
+from tests.audited import entries
 from tests.office.ledgers import adjust, at, call, charge, clock_at, credit
 from tests.people import Cast
 from tests.unguarded import run, unguarded
@@ -139,6 +140,15 @@ def test_a_format_that_is_none(clerk: Client, acme: Workspace) -> None:
     page = get(clerk, acme, format="xls")
     assert page.status_code == 400
     assert "There is no format “xls”: there are csv and pdf." in page.text
+
+
+def test_each_download_is_noted_and_a_look_is_not(clerk: Client, acme: Workspace) -> None:
+    url = f"/admin/statements/{acme.pk}/"
+    for format_ in ("", "csv", "pdf", "odt"):
+        clerk.get(url, {"month": "2026-03", "format": format_})
+    found = [(entry.actor_email, entry.additional_data) for entry in entries(acme)]
+    who, what = User.objects.get(is_staff=True).email, "Downloaded a statement."
+    assert found == [(who, {"what": what, "month": "2026-03", "format": format_}) for format_ in ("csv", "pdf")]
 
 
 def test_a_workspace_that_is_none(clerk: Client, acme: Workspace) -> None:

@@ -20,6 +20,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from unfold.decorators import action
 from unfold.widgets import UnfoldAdminPasswordWidget
 
+from synapscale.common import audit
 from synapscale.common.admin import OperatorAdmin, OperatorForm, row_key
 from synapscale.common.badges import badge, expiry
 from synapscale.common.confirming import confirm_page
@@ -95,9 +96,12 @@ class UserVariableAdmin(OperatorAdmin):
 
     def save_model(self, request: HttpRequest, obj: UserVariable, form: Any, change: bool) -> None:
         # Only now are owner, category and name known, to which the ciphertext is bound.
-        if secret := form.cleaned_data.get("value"):
+        secret, before = form.cleaned_data.get("value"), obj.hint
+        if secret:
             obj.set_value(secret)
         super().save_model(request, obj, form, change)
+        if secret and change:
+            audit.record_new_secret(obj, before=before)
 
     def changed_columns(self, form: Any) -> list[str]:
         changed = super().changed_columns(form)

@@ -1,0 +1,56 @@
+"""What staff may do to the operators' alerts through the API is what their role lets them do in the back office."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import Group
+
+from analytics.models import Alert, AlertRule, WebhookEndpoint
+from tests.analytics.alerting import fire, listed, make_endpoint, make_rule
+from tests.api.asking import error_of
+from tests.people import Cast, Person, join, make_workspace
+
+pytestmark = pytest.mark.django_db
+OURS = {"name": "Failures", "condition": "error_rate", "scope": "fleet", "window_seconds": 900, "threshold": "0.10"}
+
+
+def staff_of(role: str) -> Person:
+    """With every right in a workspace of their own."""
+    person = join(make_workspace("office"), "olga", "owner")
+    person.user.is_staff = True
+    person.user.save()
+    person.user.groups.set(Group.objects.filter(name=role))
+    return person
+
+
+@pytest.mark.parametrize("role", ["", "Read-only", "Support", "Finance"])
+def test_who_changes_nothing_in_the_office_changes_nothing_here(role: str, cast: Cast) -> None:
+    person, theirs = staff_of(role), fire(cast.charlie.workspace)
+    rule, hook = make_rule(), make_endpoint(None, "https://hooks.example.com/theirs")[0]
+    error_of(person.post("analytics/alert-rules", {**OURS, "owner": "operators"}), 403, "permission_denied")
+    refused = [
+        person.patch(f"analytics/alert-rules/{rule.pk}", {"is_active": False}),
+        person.delete(f"analytics/alert-rules/{rule.pk}"),
+        person.patch(f"analytics/webhooks/{hook.pk}", {"is_active": False}),
+        person.post(f"analytics/webhooks/{hook.pk}/rotate", {}),
+        person.delete(f"analytics/webhooks/{hook.pk}"),
+        person.post(f"analytics/alerts/{theirs.pk}/acknowledge", {}),
+        person.post("analytics/webhooks", {"url": "https://hooks.example.com/all", "owner": "operators"}),
+    ]
+    assert {response.status_code for response in refused} <= {403, 404}
+    assert AlertRule.objects.get(pk=rule.pk).is_active
+    assert WebhookEndpoint.objects.get().is_active
+    assert Alert.objects.get(workspace=cast.charlie.workspace).state == "firing"
+
+
+@pytest.mark.parametrize(("role", "sees"), [("", []), ("Read-only", ["theirs"]), ("Support", ["theirs"])])
+def test_who_sees_the_alerts_of_all(role: str, sees: list[str], cast: Cast) -> None:
+    theirs = fire(cast.charlie.workspace)
+    assert listed(staff_of(role)) == [str(theirs.pk) for _ in sees]
+
+
+def test_an_operator_does_both(cast: Cast) -> None:
+    person, theirs, rule = staff_of("Operator"), fire(cast.charlie.workspace), make_rule()
+    assert person.post("analytics/alert-rules", {**OURS, "owner": "operators"}).status_code == 201
+    assert person.patch(f"analytics/alert-rules/{rule.pk}", {"is_active": False}).status_code == 200
+    assert person.post(f"analytics/alerts/{theirs.pk}/acknowledge").json()["state"] == "acknowledged"
