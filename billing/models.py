@@ -74,7 +74,7 @@ class Wallet(TenantModel):
 
     def __str__(self) -> str:
         return _("Wallet of %(workspace)s: %(balance)s") % {
-            "workspace": self.workspace_id,
+            "workspace": self.workspace.name,
             "balance": dollars(self.balance),
         }
 
