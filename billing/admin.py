@@ -33,8 +33,12 @@ class WalletAdmin(TenantAdmin):
     list_display = ("workspace", "mode", "status", "balance", "held", "available", "credit_limit", "markup_bps")
     list_filter = ("mode", "status", "created_at")
     list_select_related = ("workspace",)
-    search_fields = ("workspace__slug",)
-    search_help_text = _("An id or a workspace's slug.")
+    search_fields = (
+        "workspace__slug__istartswith",
+        "workspace__name__istartswith",
+        "workspace__memberships__user__email",
+    )
+    search_help_text = _("An id, the beginning of a workspace's slug or name, or a member's e-mail address.")
     readonly_fields = ("workspace", "created_at")
     fields = ("workspace", "mode", "credit_limit", "markup_bps", "own_key_fee_bps", "created_at")
     # What it has and what moved it are around the form, by the template tag of ``office.wallet_page``.

@@ -12,13 +12,15 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 from django import forms
+from django.utils import formats, timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from billing import ledger, wallet_ledger
 from billing.models import BillingEvent, Wallet
 from synapscale.common.amounts import dollars
+from synapscale.common.confirming import reason_field
 from synapscale.common.models import new_id
 from synapscale.common.money import ZERO
 from synapscale.common.presenting import MoneyInput
@@ -32,12 +34,7 @@ def new_reference() -> str:
 
 
 class ReasonForm(forms.Form):
-    reason = forms.CharField(
-        max_length=300,
-        label=gettext_lazy("Reason"),
-        help_text=gettext_lazy("Kept with the movement; the customer may read it."),
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
-    )
+    reason = reason_field(gettext_lazy("Kept with the movement; the customer may read it."))
 
 
 class AmountForm(ReasonForm):
@@ -77,6 +74,7 @@ class MoneyAction(ABC):
     button: ClassVar[Any]
     form: ClassVar[type[forms.Form]] = AmountForm
     permission: ClassVar[str]
+    is_dangerous: ClassVar[bool] = False
 
     def initial(self) -> dict[str, Any]:
         return {}
@@ -157,13 +155,29 @@ class Refund(MoneyAction):
     def initial(self) -> dict[str, Any]:
         return {"amount": self.left}
 
+    @property
+    def _charge(self) -> Effect:
+        """Which one it is: beside it in the ledger stand others that look the same."""
+        event, somebody = self.original, self.original.user
+        at = formats.date_format(timezone.localtime(event.created_at), "SHORT_DATETIME_FORMAT", use_l10n=True)
+        found = [(_("Charge"), _("number %(number)s of %(time)s") % {"number": event.seq, "time": at})]
+        if somebody:
+            found.append((_("Whose call"), somebody.email))
+        if event.description:
+            found.append((_("What for"), event.description))
+        return found
+
     def facts(self) -> Effect:
         return [
+            *self._charge,
             (_("Charged"), dollars(-self.original.amount_usd)),
             (_("Refunded so far"), dollars(-self.original.amount_usd - self.left)),
             (_("At most"), dollars(self.left)),
             *super().facts(),
         ]
+
+    def effect(self, given: dict[str, Any]) -> Effect:
+        return [*self._charge, *super().effect(given)]
 
     def do(self, given: dict[str, Any], *, reference: str, actor: User) -> Done:
         event, is_new = ledger.refund(
@@ -200,6 +214,7 @@ class Suspend(_Switch):
     button = gettext_lazy("Suspend")
     to = Wallet.Status.SUSPENDED
     what = gettext_lazy("Suspended.")
+    is_dangerous = True
 
     def effect(self, given: dict[str, Any]) -> Effect:
         return [

@@ -7,15 +7,18 @@ class OfficeConfig(AppConfig):
     verbose_name = _("Back office")
 
     def ready(self) -> None:
+        from billing.models import Hold
         from llm import effects, price_proposals
-        from office import audited, key_checks, workspace_panel
+        from office import audited, hold_panel, key_checks, person_panel, workspace_panel
         from office.model_effects import reliances
         from office.price_effects import price_effect
         from synapscale.common import panels, periodic
-        from workspaces.models import UserVariable, Workspace
+        from workspaces.models import User, UserVariable, Workspace
 
         panels.add_tool(UserVariable, key_checks.TOOL)
         panels.add_panel(Workspace, workspace_panel.PANEL)
+        panels.add_panel(User, person_panel.PANEL)
+        panels.add_panel(Hold, hold_panel.PANEL)
 
         audited.track_all()
         # Models stand below those who use them; what a change of theirs does to usage and chats is told from here.

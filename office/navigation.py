@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from django.apps import apps
@@ -137,3 +138,13 @@ def groups(request: HttpRequest) -> list[dict[str, Any]]:
             items = [{"title": link.title, "icon": link.icon, "link": reverse(link.page)} for link in links]
             shown.append({"title": group.title, "separator": True, "items": items})
     return shown
+
+
+def place_of(url: str) -> tuple[Group, Link] | None:
+    """The link to ``url``, and the group it stands in."""
+    return _places().get(url)
+
+
+@cache
+def _places() -> dict[str, tuple[Group, Link]]:
+    return {reverse(link.page): (group, link) for group in GROUPS for link in group.links}

@@ -1,12 +1,13 @@
-"""The open holds of a wallet, and why each is open. What happens to a hold is told in ``docs/architecture.md``."""
+"""Open holds, and why each is open. What happens to a hold is told in ``docs/architecture.md``."""
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import BooleanField, ExpressionWrapper, Q
+from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -40,9 +41,21 @@ class OpenHold:
 def of_wallet(wallet: Wallet) -> list[OpenHold]:
     """The newest ones. Two queries."""
     rows = Hold.objects.filter(workspace_id=wallet.workspace_id, wallet_id=wallet.pk, state=Hold.State.HELD)
+    return _explained(wallet.workspace_id, rows)
+
+
+def of_hold(hold: Hold) -> OpenHold | None:
+    """None where it is settled. At most two queries."""
+    if hold.state != Hold.State.HELD:
+        return None
+    rows = Hold.objects.filter(workspace_id=hold.workspace_id, pk=hold.pk, state=Hold.State.HELD)
+    return next(iter(_explained(hold.workspace_id, rows)), None)
+
+
+def _explained(workspace_id: uuid.UUID, rows: QuerySet[Hold]) -> list[OpenHold]:
     lapsed = ExpressionWrapper(Q(lease_until__lt=Now()), output_field=BooleanField())  # on the database's clock
     found: list[Any] = list(rows.select_related("user").annotate(has_lapsed=lapsed).order_by("-id")[:SHOWN])
-    messages = Message.objects.filter(workspace_id=wallet.workspace_id, hold_id__in=[hold.pk for hold in found])
+    messages = Message.objects.filter(workspace_id=workspace_id, hold_id__in=[hold.pk for hold in found])
     # Nothing that was said is read.
     messages = messages.select_related("llm").only(
         "workspace_id", "hold_id", "status", "attempt", "llm__provider", "llm__name"

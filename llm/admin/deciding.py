@@ -15,7 +15,6 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from unfold.forms import AdminForm
-from unfold.widgets import UnfoldAdminTextareaWidget
 
 from llm import effects, price_proposals
 from llm.admin.beginning import LISTED, NOW, BeginForm, price_at
@@ -23,28 +22,20 @@ from llm.admin.showing import Moved, moment, moved_between, moved_in
 from llm.models import LLMPrice, PriceConflict, PriceProposal
 from llm.price_proposals import AlreadyDecided
 from synapscale.common.admin import OperatorAdmin
+from synapscale.common.confirming import reason_field
 
 MAX_PROPOSALS = 50
 _TAKEN_MOMENT = gettext_lazy("Another price of this model begins at that very moment.")
 
 
 class RejectForm(forms.Form):
-    reason = forms.CharField(
-        max_length=1000,
-        label=gettext_lazy("Reason"),
-        help_text=gettext_lazy("Kept with the proposal; the same price is not proposed again."),
-        widget=UnfoldAdminTextareaWidget({"rows": 2}),
+    reason = reason_field(
+        gettext_lazy("Kept with the proposal; the same price is not proposed again."), max_length=1000
     )
 
 
 class SeveralForm(forms.Form):
-    reason = forms.CharField(
-        required=False,
-        max_length=1000,
-        label=gettext_lazy("Reason"),
-        help_text=gettext_lazy("Kept with each of the proposals."),
-        widget=UnfoldAdminTextareaWidget({"rows": 2}),
-    )
+    reason = reason_field(gettext_lazy("Kept with each of the proposals."), required=False, max_length=1000)
 
 
 class ApproveForm(BeginForm, SeveralForm):

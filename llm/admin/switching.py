@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django import forms
 from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
@@ -15,7 +14,6 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from unfold.forms import AdminForm
-from unfold.widgets import UnfoldAdminTextareaWidget
 
 from llm import effects
 from llm.admin.new_price import url_of
@@ -23,18 +21,10 @@ from llm.admin.showing import status_of, with_validity
 from llm.models import LLM
 from synapscale.common import audit
 from synapscale.common.admin import OperatorAdmin
+from synapscale.common.confirming import ReasonForm
 
 MAX_MODELS = 50
 """At once: more than anybody reads before confirming."""
-
-
-class ReasonForm(forms.Form):
-    reason = forms.CharField(
-        max_length=300,
-        label=gettext_lazy("Reason"),
-        help_text=gettext_lazy("Kept in the audit log, for whoever asks later."),
-        widget=UnfoldAdminTextareaWidget({"rows": 2}),
-    )
 
 
 @dataclass(frozen=True, slots=True)

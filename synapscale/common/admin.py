@@ -203,8 +203,11 @@ class OperatorAdmin(Audited, Exports, CountedLists, Presents, ModelAdmin):
     def _search(self, name: str, term: str) -> Q:
         column, _, lookup = name.partition("__")
         # What is looked up in other tables (slugs, e-mail addresses) is kept in lower case.
-        there: Any = self.opts.get_field(column).related_model
-        others = there._default_manager.filter(**{lookup: term.lower()}).order_by()
+        relation: Any = self.opts.get_field(column)
+        others = relation.related_model._default_manager.filter(**{lookup: term.lower()}).order_by()
+        if relation.one_to_many:
+            # By their keys here: a join would show a row once for each of its rows there.
+            return Q(pk__in=list(others.values_list(relation.field.attname, flat=True).distinct()[:MAX_KEYS]))
         return Q(**{f"{column}__in": list(others.values_list("pk", flat=True)[:MAX_KEYS])})
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:

@@ -28,13 +28,19 @@ Facts = list[tuple[Any, Any]]
 """What something is called, and what it is."""
 
 
-class ReasonForm(forms.Form):
-    reason = forms.CharField(
-        max_length=300,
+def reason_field(help_text: Any, *, required: bool = True, max_length: int = 300) -> forms.CharField:
+    """Why somebody does it. ``help_text`` says who reads that."""
+    return forms.CharField(
+        required=required,
+        max_length=max_length,
         label=gettext_lazy("Reason"),
-        help_text=gettext_lazy("Kept in the audit log."),
+        help_text=help_text,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}),
     )
+
+
+class ReasonForm(forms.Form):
+    reason = reason_field(gettext_lazy("Kept in the audit log."))
 
 
 class NothingToType(forms.Form):

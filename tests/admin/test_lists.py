@@ -18,7 +18,7 @@ from synapscale.common.admin import OperatorAdmin
 from synapscale.common.models import BaseModel
 from tests.admin.rows import Office, answer_in, conversation_of, make_workplace, newest, our_models
 from tests.catalogue import make_llm
-from tests.people import Cast, fund, join
+from tests.people import Cast, fund, join, make_workspace
 from workspaces.models import AccessToken, Membership, User, UserVariable, Workspace
 
 SMALL = {LLM}
@@ -127,6 +127,12 @@ def test_search_finds_rows_by_what_operators_know_of_them(office: Office) -> Non
     assert office.found(Membership, q="OWNER-1@example.org") == {owner.membership.pk}
     assert office.found(Membership, q="works-1") == {owner.membership.pk}
     assert office.found(Wallet, q="works-1") == {Wallet.objects.get(workspace=workspace).pk}
+    join(workspace, "colleague", "member")
+    for term in ("Works", "OWNER-1@example.org", "colleague@example.org"):
+        wanted = {space.pk for space in (workspace, other.workspace) if term == "Works" or space == workspace}
+        assert office.found(Workspace, q=term) == wanted
+        assert office.found(Wallet, q=term) == {wallet.pk for wallet in Wallet.objects.filter(workspace__in=wanted)}
+    assert office.list(Workspace, q="works-1").context["cl"].result_count == 1  # once, however many its members are
     assert office.found(Conversation, q="talk 1") == {conversation.pk}
     assert office.found(Conversation, q="owner-1@example.org") == {conversation.pk}
     assert office.found(Conversation, q=str(workspace.pk)) == {conversation.pk}
@@ -152,6 +158,19 @@ def test_every_filter_answers(office: Office, model: type[Model]) -> None:
         for choice in shown.choices(changelist):
             response = office.client.get(office.url(model, "changelist") + choice["query_string"])
             assert response.status_code == 200, (model, choice)
+
+
+def test_an_empty_list_says_why_it_is_empty(office: Office) -> None:
+    assert "Nothing is here yet" in office.list(Wallet).text
+    fund(make_workspace("acme"), "5")
+
+    found = office.list(Wallet, q="<b>rival")
+
+    assert (
+        "No row has “&lt;b&gt;rival”. The search takes: An id, the beginning of a workspace&#x27;s slug or name"
+        in found.text
+    )
+    assert "No row is as the filters want it." in office.list(Wallet, status__exact="suspended").text
 
 
 def test_filters_narrow_a_list(office: Office) -> None:

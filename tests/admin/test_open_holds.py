@@ -18,7 +18,7 @@ from llm.models import LLM
 from llm.types import Usage
 from office.open_holds import LATE
 from synapscale.common import processes
-from tests.admin.rows import Office, admitted_by
+from tests.admin.rows import Office, admitted_by, make_workplace
 from tests.admin.test_wallet_page import section, wallet_of, words
 from tests.people import Cast, fund
 
@@ -35,7 +35,10 @@ def test_why_a_hold_is_open(office: Office, cast: Cast, llm: LLM) -> None:
     def why() -> str:
         page = office.open(wallet)
         assert "The open holds add up to exactly what the wallet holds." in words(page)
-        return words(section(page, "holds"))
+        shown = words(section(page, "holds"))
+        alone = words(section(office.open(hold), "why").partition("<p")[2].partition("</p>")[0]).partition(">")[2]
+        assert alone.strip() in shown, (alone, shown)  # its own page says the same
+        return shown
 
     shown = why()
     assert "The call was admitted; the provider has not been called yet." in shown
@@ -67,6 +70,13 @@ def test_why_a_hold_is_open(office: Office, cast: Cast, llm: LLM) -> None:
     messages.update(hold=None)
     rows.update(owner="")
     assert "It belongs to no message: it is given back when its lease runs out." in why()
+
+
+def test_the_page_of_a_settled_hold_asks_nothing(office: Office) -> None:
+    owner = make_workplace(1)
+    hold = Hold.objects.get(workspace=owner.workspace, state="settled")
+
+    assert "Why it is open" not in office.open(hold).text
 
 
 def test_holds_beyond_a_screenful_are_counted_and_linked(office: Office, cast: Cast) -> None:

@@ -13,6 +13,7 @@ from conversations.models import Conversation
 from llm.models import LLM
 from tests.admin.rows import admitted_by, answer_in, make_workplace
 from tests.browser.browsing import Page
+from workspaces.models import User
 
 
 def test_a_wallet_with_calls_under_way(page: Page) -> None:
@@ -68,6 +69,26 @@ def test_a_customer_is_refunded_from_the_list_of_wallets_on(page: Page) -> None:
 
     expect(page.raw.get_by_text("$0.002 refunded")).to_be_visible()
     assert BillingEvent.objects.filter(workspace=owner.workspace, event_type="refund").count() == 2
+
+
+def test_a_customer_of_whom_only_the_address_is_known_is_found_and_refunded_on_a_phone(page: Page) -> None:
+    make_workplace(1)
+    page.list(User).on_a_phone()
+    page.raw.locator("#searchbar").fill("owner-1@example.org")
+    page.raw.locator("#searchbar").press("Enter")
+    page.settled()
+    page.raw.get_by_role("link", name="owner-1@example.org").click()
+    page.settled().axe().shot("person")
+    page.raw.get_by_role("link", name="Wallet: $").click()
+    page.settled()
+    refund = page.raw.get_by_role("link", name="Refund number 2")
+    refund.scroll_into_view_if_needed()
+    assert page.raw.locator("#ledger .office-scroll").evaluate("box => box.scrollLeft") == 0  # it is in sight already
+    page.shot("wallet-refund-phone")
+    refund.click()
+    page.settled()
+    expect(page.raw.get_by_text("owner-1@example.org")).to_be_visible()
+    expect(page.raw.get_by_text(re.compile("number 2 of "))).to_be_visible()
 
 
 def test_a_list_is_downloaded_as_it_is_filtered(page: Page) -> None:

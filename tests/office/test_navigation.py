@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Permission
@@ -9,6 +11,7 @@ from django.test import Client, RequestFactory
 from django.urls import reverse
 
 from office import navigation
+from tests.admin.rows import Office
 from workspaces.models import User
 
 pytestmark = pytest.mark.django_db
@@ -43,3 +46,10 @@ def test_a_clerk_is_shown_what_a_clerk_may_open() -> None:
     page = client.get("/admin/").text
     assert "Money" in page
     assert "Conversations" not in page
+
+
+def test_a_heading_calls_a_list_what_its_link_at_the_side_calls_it(office: Office) -> None:
+    person = User.objects.get()
+    for path in ("/admin/workspaces/user/", f"/admin/workspaces/user/{person.pk}/change/"):
+        words = re.sub(r"<[^>]+>", " ", office.client.get(path).text).split()
+        assert "Workspaces and people chevron_right People" in " ".join(words)

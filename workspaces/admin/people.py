@@ -49,7 +49,16 @@ class UserAdmin(NamesPermissions, OperatorAdmin, auth.UserAdmin):  # type: ignor
     readonly_fields = ("last_login", "created_at")
     fieldsets = (
         (None, {"fields": ("email", "name", "password", "allows_paid_fallback")}),
-        (_("Permissions"), {"fields": ("is_active", *PRIVILEGES)}),
+        (
+            _("Permissions"),
+            {
+                "fields": ("is_active", *PRIVILEGES),
+                "description": _(
+                    "To let a colleague into the back office: give them a password, switch on “is staff”, and choose their role "
+                    "among the groups."
+                ),
+            },
+        ),
         (_("Dates"), {"fields": ("last_login", "created_at")}),
     )
     add_fieldsets = ((None, {"fields": ("email", "name", "usable_password", "password1", "password2")}),)

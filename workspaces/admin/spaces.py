@@ -99,8 +99,8 @@ class WorkspaceAdmin(OperatorAdmin):
 
     list_display = ("name", "slug", "kind", "status", "default_model", "created_at")
     list_filter = ("kind", "status", "created_at")
-    search_fields = ("slug__istartswith", "name__istartswith")
-    search_help_text = _("An id, or the beginning of a slug or a name.")
+    search_fields = ("slug__istartswith", "name__istartswith", "memberships__user__email")
+    search_help_text = _("An id, the beginning of a slug or a name, or a member's e-mail address.")
     readonly_fields = ("status", "created_at")
     prepopulated_fields = {"slug": ("name",)}
     add_fieldsets = ((None, {"fields": ("name", "slug", "kind")}),)
