@@ -50,6 +50,8 @@ LEAD_ELSEWHERE = {
     "conversations_usagelog_read_transcript": "to the conversation",
     "llm_llm_activate_one": "back: the only model is active",
     "llm_priceproposal_look": "is posted to",
+    "tagging_taglink_accept": "is posted to",
+    "tagging_taglink_reject": "is posted to",
 }
 
 
