@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,8 +15,9 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from analytics.alerting import conditions, words
+from analytics.alerting import conditions
 from analytics.models import Alert, AlertDelivery, AlertRule, Subject
+from synapscale.common import amounts
 from synapscale.common.history import what
 from synapscale.common.panels import Panel
 
@@ -25,14 +26,14 @@ Row = dict[str, Any]
 
 
 def amount(condition_key: str, value: Decimal) -> str:
-    """A value or threshold in the unit of its condition, as explanations write it."""
+    """A value or threshold in the unit of its condition, as the reader's language writes it."""
     condition = conditions.get(condition_key)
     unit = condition.unit if condition else ""
     if unit == "USD":
-        return words.usd(value)
+        return amounts.dollars(value)
     if unit.startswith("share"):
-        return words.percent(value)
-    return f"{words.plain(value)} {_(unit)}".strip() if unit else words.plain(value)
+        return f"{amounts.plain((value * 100).quantize(Decimal('0.01'), ROUND_HALF_UP))} %"
+    return f"{amounts.plain(value)} {_(unit)}".strip() if unit else amounts.plain(value)
 
 
 def context(request: HttpRequest, alert: Alert) -> Row:

@@ -220,7 +220,7 @@ class BillingEvent(TenantModel):
     class Type(models.TextChoices):
         USAGE = "usage", _("Usage")
         CREDIT = "credit", _("Credit")
-        REFUND = "refund", _("Refund")
+        REFUND = "refund", pgettext_lazy("movement", "Refund")
         ADJUSTMENT = "adjustment", _("Adjustment")
         SUBSCRIPTION = "subscription", _("Subscription")
         FEE = "fee", _("Fee")

@@ -128,14 +128,16 @@ def import_model(
     ``capabilities`` are keys of ``CAPABILITIES``. Input and output must have a price; a model that is free costs 0,
     said so. Raises ValidationError that names the argument, and writes nothing then.
     """
-    errors = {}
+    errors: dict[str, Any] = {}
     supported = set(capabilities)
     if not is_model_id(model_id):
-        errors["model_id"] = f"An id has 1 to {MAX_ID_CHARACTERS} printable characters, and no spaces."
+        errors["model_id"] = _("An id has 1 to %(number)s printable characters, and no spaces.") % {
+            "number": MAX_ID_CHARACTERS
+        }
     if unknown := supported - CAPABILITIES.keys():
-        errors["capabilities"] = f"There is no such capability: {min(unknown)}."
+        errors["capabilities"] = _("There is no such capability: %(name)s.") % {"name": min(unknown)}
     prices = {"input_usd_per_mtok": input_usd_per_mtok, "output_usd_per_mtok": output_usd_per_mtok}
-    errors |= {name: "A price is required; free is 0." for name, price in prices.items() if price is None}
+    errors |= {name: _("A price is required; free is 0.") for name, price in prices.items() if price is None}
     if errors:
         raise ValidationError(errors)
     llm = LLM(
@@ -182,4 +184,4 @@ def _check(llm: LLM) -> None:
 
 
 def _duplicate(llm: LLM) -> ValidationError:
-    return ValidationError({"model_id": f"{llm} is in the catalogue already."})
+    return ValidationError({"model_id": _("%(llm)s is in the catalogue already.") % {"llm": llm}})

@@ -19,6 +19,8 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
+from django.utils.translation import gettext, gettext_lazy
+
 PUBLIC, PRIVATE = "public", "private"
 """The guards: addresses on the internet alone, or those of private networks too."""
 
@@ -31,11 +33,13 @@ class HostForbidden(ValueError):
 
 
 RULES = {
-    PUBLIC: "The host's address is not a public one.",
-    PRIVATE: "The host's address is neither public nor of a private network; link-local, metadata and reserved "
-    "addresses are never called.",
+    PUBLIC: gettext_lazy("The host's address is not a public one."),
+    PRIVATE: gettext_lazy(
+        "The host's address is neither public nor of a private network; link-local, metadata and reserved addresses are "
+        "never called."
+    ),
 }
-PLAIN_RULE = "Plain http:// is for addresses of a private network alone."
+PLAIN_RULE = gettext_lazy("Plain http:// is for addresses of a private network alone.")
 MAX_URL_CHARACTERS = 300
 _lookups = ThreadPoolExecutor(max_workers=16, thread_name_prefix="lookup")
 """Of their own: customers name these hosts, and a name server that never answers would hold the few threads of the event
@@ -139,9 +143,9 @@ async def resolve(host: str, port: int, *, guard: str, is_plain: bool = False) -
 def _require(addresses: Iterable[Address], *, guard: str, is_plain: bool) -> None:
     for address in addresses:
         if not is_allowed(address, guard=guard):
-            raise HostForbidden(RULES.get(guard, RULES[PUBLIC]))
+            raise HostForbidden(str(RULES.get(guard, RULES[PUBLIC])))
         if is_plain and not is_private(address):
-            raise HostForbidden(PLAIN_RULE)
+            raise HostForbidden(str(PLAIN_RULE))
 
 
 # --- URLs -----------------------------------------------------------------------------------------------------------
@@ -152,27 +156,35 @@ _PORT = re.compile(r"[1-9][0-9]{0,4}")
 _PATH = re.compile(r"[A-Za-z0-9._~/-]*")
 
 
-def check_url(url: str, *, allows_private: bool, what: str = "A base URL") -> None:
+def check_url(url: str, *, allows_private: bool, what: str | None = None) -> None:
     """Raise ``HostForbidden`` that says what is wrong with a URL, which is called ``what``. Nothing is looked up.
 
     Every part has one spelling only, so that no two parsers can disagree about where the URL leads.
     """
+    what = what or gettext("A base URL")
     if len(url) > MAX_URL_CHARACTERS:
-        raise HostForbidden(f"{what} has at most {MAX_URL_CHARACTERS} characters.")
+        raise HostForbidden(
+            gettext("%(what)s has at most %(number)s characters.") % {"what": what, "number": MAX_URL_CHARACTERS}
+        )
     if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
-        raise HostForbidden(f"{what} is plain ASCII without spaces; an international name is written as “xn--…”.")
+        raise HostForbidden(
+            gettext("%(what)s is plain ASCII without spaces; an international name is written as “xn--…”.")
+            % {"what": what}
+        )
     scheme, _, rest = url.partition("://")
     if scheme not in ("https", "http") or not rest:
-        raise HostForbidden(f"{what} begins with https://, like https://host/v1.")
+        raise HostForbidden(gettext("%(what)s begins with https://, like https://host/v1.") % {"what": what})
     if scheme == "http" and not allows_private:
-        raise HostForbidden("Only https:// is allowed; plain http:// is for hosts in a private network.")
+        raise HostForbidden(gettext("Only https:// is allowed; plain http:// is for hosts in a private network."))
     if "?" in rest or "#" in rest:
-        raise HostForbidden(f"{what} has neither a query nor a fragment.")
+        raise HostForbidden(gettext("%(what)s has neither a query nor a fragment.") % {"what": what})
     authority, _, path = rest.partition("/")
     if "@" in authority:
-        raise HostForbidden(f"{what} carries neither a user nor a password; the key has a field of its own.")
+        raise HostForbidden(
+            gettext("%(what)s carries neither a user nor a password; the key has a field of its own.") % {"what": what}
+        )
     if not _PATH.fullmatch(path) or {".", ".."} & set(path.split("/")):
-        raise HostForbidden("The path of a base URL has letters, digits and - . _ ~ only, and no “..”.")
+        raise HostForbidden(gettext("The path of a base URL has letters, digits and - . _ ~ only, and no “..”."))
     address = _read_authority(authority, allows_private=allows_private)
     if address:
         _require([address], guard=PRIVATE if allows_private else PUBLIC, is_plain=scheme == "http")
@@ -190,16 +202,16 @@ def _read_authority(authority: str, *, allows_private: bool) -> Address | None:
         host, colon, port = authority.partition(":")
         is_port_apart = True
     if not is_port_apart or (colon and not (_PORT.fullmatch(port) and int(port) <= 65535)):
-        raise HostForbidden("The port is a number from 1 to 65535; an IPv6 address stands in brackets.")
+        raise HostForbidden(gettext("The port is a number from 1 to 65535; an IPv6 address stands in brackets."))
     if address:
         return address
     labels = host.split(".")
     if _NUMBER.fullmatch(labels[-1]):
         return _read_ipv4(host)
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
-        raise HostForbidden("The host is a name like models.example.com, or an address.")
+        raise HostForbidden(gettext("The host is a name like models.example.com, or an address."))
     if len(labels) == 1 and not allows_private:
-        raise HostForbidden("A public host has a domain; a name without one is of a private network.")
+        raise HostForbidden(gettext("A public host has a domain; a name without one is of a private network."))
     return None
 
 
@@ -207,9 +219,9 @@ def _read_ipv6(text: str) -> IPv6Address:
     try:
         address = IPv6Address(text)
     except ValueError:
-        raise HostForbidden("What stands in brackets is no IPv6 address.") from None
+        raise HostForbidden(gettext("What stands in brackets is no IPv6 address.")) from None
     if address.scope_id:
-        raise HostForbidden("An IPv6 address stands without a zone.")
+        raise HostForbidden(gettext("An IPv6 address stands without a zone."))
     return address
 
 
@@ -218,4 +230,6 @@ def _read_ipv4(text: str) -> IPv4Address:
     try:
         return IPv4Address(text)
     except ValueError:
-        raise HostForbidden("An IPv4 address is written as four decimal numbers without leading zeros.") from None
+        raise HostForbidden(
+            gettext("An IPv4 address is written as four decimal numbers without leading zeros.")
+        ) from None

@@ -16,6 +16,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import formats, timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from analytics import query
 from analytics.query import Wanted
@@ -91,7 +92,7 @@ def _as_it_is(wallet: Wallet) -> Any:
 def _money(wallet: Any) -> list[Tile]:
     tiles = [
         Tile(_("Balance"), dollars(wallet.balance), wallet.get_mode_display()),
-        Tile(_("Held"), dollars(wallet.held), _("reserved for calls under way")),
+        Tile(pgettext("money", "Held"), dollars(wallet.held), _("reserved for calls under way")),
         Tile(_("Available"), dollars(wallet.available), _("what new calls may reserve")),
     ]
     if wallet.mode == Wallet.Mode.POSTPAID:

@@ -11,6 +11,8 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from django.utils.translation import gettext, gettext_noop
+
 MAX_NAME = 64
 MAX_VALUE = 128
 MAX_CATEGORY = 64
@@ -63,7 +65,7 @@ def normalised(text: str) -> str:
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower())
     folded = _SPACES.sub(" ", folded).strip()
     if any(unicodedata.category(char) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"} for char in folded):
-        raise NotATag("A tag has no control or invisible characters.")
+        raise NotATag(gettext("A tag has no control or invisible characters."))
     return folded
 
 
@@ -71,7 +73,7 @@ def tag_name(name: str, value: str = "") -> TagName:
     """A checked name and value. Raises NotATag."""
     tag = TagName(_part(name, "name"), _part(value, "value"))
     if not tag.name:
-        raise NotATag("A tag needs a name.")
+        raise NotATag(gettext("A tag needs a name."))
     return tag
 
 
@@ -99,7 +101,7 @@ def parse_pattern(text: str) -> Pattern:
     name, separator, value = _split(beginning)
     if separator:
         if not _part(name, "name"):
-            raise NotATag("A tag needs a name.")
+            raise NotATag(gettext("A tag needs a name."))
         start = f"{_part(name, 'name')}:{_part(value, 'value') if value.strip() else ''}"
     else:
         start = _part(name, "name")
@@ -124,6 +126,16 @@ def _split(text: str) -> tuple[str, str, str]:
 
 
 _LIMITS = {"name": MAX_NAME, "value": MAX_VALUE, "category": MAX_CATEGORY}
+_TOO_LONG = {
+    "name": gettext_noop("A tag's name has at most %(number)s characters."),
+    "value": gettext_noop("A tag's value has at most %(number)s characters."),
+    "category": gettext_noop("A tag's category has at most %(number)s characters."),
+}
+_FORBIDDEN = {
+    "name": gettext_noop("A tag's name has no “%(character)s”."),
+    "value": gettext_noop("A tag's value has no “%(character)s”."),
+    "category": gettext_noop("A tag's category has no “%(character)s”."),
+}
 
 
 def _part(text: str, field: str) -> str:
@@ -132,8 +144,8 @@ def _part(text: str, field: str) -> str:
     except NotATag as error:
         raise NotATag(str(error), field=field) from None
     if len(part) > _LIMITS[field]:
-        raise NotATag(f"A tag's {field} has at most {_LIMITS[field]} characters.", field=field)
+        raise NotATag(gettext(_TOO_LONG[field]) % {"number": _LIMITS[field]}, field=field)
     forbidden = ",*" if field == "value" else ",*:="
     if wrong := next((char for char in part if char in forbidden), ""):
-        raise NotATag(f"A tag's {field} has no “{wrong}”.", field=field)
+        raise NotATag(gettext(_FORBIDDEN[field]) % {"character": wrong}, field=field)
     return part

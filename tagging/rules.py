@@ -15,6 +15,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import Count, Q
+from django.utils.translation import gettext
 
 from synapscale.common.errors import Conflict, NotFound, Refusal
 from tagging.links import Target, hold_tags
@@ -74,10 +75,13 @@ def checked(key: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a rule with this condition. Raises a Refusal that names the field."""
     condition = _conditions.get(key)
     if condition is None:
-        said = f"There is no condition “{key}”; there are: {', '.join(sorted(_conditions))}."
+        said = gettext("There is no condition “%(key)s”; there are: %(known)s.") % {
+            "key": key,
+            "known": ", ".join(sorted(_conditions)),
+        }
         raise Refusal(said, code="invalid", details={"condition": [said]})
     if unknown := sorted(set(settings) - set(condition.settings)):
-        said = f"“{key}” has no setting “{unknown[0]}”."
+        said = gettext("“%(key)s” has no setting “%(name)s”.") % {"key": key, "name": unknown[0]}
         raise Refusal(said, code="invalid", details={"settings": [said]})
     return condition.check(settings)
 
@@ -232,8 +236,8 @@ def _tags(labels: Iterable[str], *, workspace_id: uuid.UUID) -> dict[str, Tag]:
 def delete(rule: TagRule) -> None:
     """Delete a rule that has set nothing. Raises Conflict for one that has, or that comes with every workspace."""
     if rule.is_builtin:
-        raise Conflict("This rule comes with every workspace: switch it off.", code="rule_is_builtin")
-    in_use = Conflict("This rule has set tags, which name it: switch it off.", code="rule_in_use")
+        raise Conflict(gettext("This rule comes with every workspace: switch it off."), code="rule_is_builtin")
+    in_use = Conflict(gettext("This rule has set tags, which name it: switch it off."), code="rule_in_use")
     if TagLink.objects.filter(workspace_id=rule.workspace_id, rule=rule).exists():
         raise in_use
     try:

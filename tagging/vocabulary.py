@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import Case, Count, Exists, OuterRef, Q, QuerySet, When
+from django.utils.translation import gettext
 
 from synapscale.common.errors import Conflict, Forbidden, NotFound, Refusal
 from tagging import names
@@ -144,7 +145,7 @@ def delete(tag: Tag) -> None:
     rule = TagRule.objects.filter(workspace_id=tag.workspace_id, tag=tag).first()
     if rule is not None:
         raise Conflict(
-            f"The rule “{rule.name}” sets this tag: change or delete that first.",
+            gettext("The rule “%(rule)s” sets this tag: change or delete that first.") % {"rule": rule.name},
             code="tag_in_use",
             details={"rule": str(rule.pk)},
         )
@@ -201,7 +202,7 @@ def _checked(name: str, value: str) -> names.TagName:
     except names.NotATag as error:
         raise Refusal(str(error), code="invalid", details={error.field: [str(error)]}) from None
     if given.name in SYSTEM_NAMES:
-        said = f"Tags named “{given.name}” are set by the system only."
+        said = gettext("Tags named “%(name)s” are set by the system only.") % {"name": given.name}
         raise Forbidden(said, code="system_tag", details={"name": [said]})
     return given
 
@@ -216,7 +217,7 @@ def checked_category(text: str) -> str:
 
 def _refuse_system(tag: Tag) -> None:
     if tag.is_system:
-        raise Forbidden(f"The tag “{tag}” is the system's.", code="system_tag")
+        raise Forbidden(gettext("The tag “%(tag)s” is the system's.") % {"tag": tag}, code="system_tag")
 
 
 def _lock(*tags: Tag) -> None:
@@ -260,5 +261,7 @@ def _save(tag: Tag, changed: Sequence[str] = ()) -> None:
         if other is None:
             raise
         raise Conflict(
-            f"There is a tag “{label}” already.", code="tag_exists", details={"id": str(other.pk), "label": label}
+            gettext("There is a tag “%(tag)s” already.") % {"tag": label},
+            code="tag_exists",
+            details={"id": str(other.pk), "label": label},
         ) from None

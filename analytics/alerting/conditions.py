@@ -9,6 +9,8 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from django.utils.translation import gettext
+
 from analytics.models import AlertRule, Severity, Subject
 from synapscale.common.errors import Refusal
 
@@ -41,17 +43,25 @@ class Setting:
     def complaint(self, value: Any) -> str:
         """What is wrong with ``value``; empty: nothing."""
         if self.choices:
-            return "" if value in self.choices else f"Give one of {', '.join(filter(None, self.choices))}."
+            return (
+                ""
+                if value in self.choices
+                else gettext("Give one of %(choices)s.") % {"choices": ", ".join(filter(None, self.choices))}
+            )
         if self.between is not None:
             least, most = self.between
             is_good = type(value) is int and least <= value <= most
-            return "" if is_good else f"Give a whole number from {least} to {most}."
+            return (
+                ""
+                if is_good
+                else gettext("Give a whole number from %(least)s to %(most)s.") % {"least": least, "most": most}
+            )
         try:
             amount = Decimal(value) if isinstance(value, str) and len(value) <= 20 else Decimal("NaN")
         except InvalidOperation:
             amount = Decimal("NaN")
         is_good = amount.is_finite() and 0 <= amount <= 1_000_000
-        return "" if is_good else "Give an amount from 0 to 1000000 as a decimal string, like “1.50”."
+        return "" if is_good else gettext("Give an amount from 0 to 1000000 as a decimal string, like “1.50”.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +127,27 @@ def complaints(rule: AlertRule) -> dict[str, str]:
     """What is wrong with a rule, by the field that is wrong."""
     condition = get(rule.condition)
     if condition is None:
-        return {"condition": f"There is no condition “{rule.condition}”; there are: {', '.join(sorted(_conditions))}."}
+        return {
+            "condition": gettext("There is no condition “%(key)s”; there are: %(known)s.")
+            % {"key": rule.condition, "known": ", ".join(sorted(_conditions))}
+        }
     found: dict[str, str] = {}
     scopes = [scope for scope in condition.scopes if scope != AlertRule.Scope.FLEET or rule.workspace_id is None]
     if rule.scope not in scopes:
-        found["scope"] = f"“{rule.condition}” can watch {', '.join(scopes)} here."
+        found["scope"] = gettext("“%(key)s” can watch %(scopes)s here.") % {
+            "key": rule.condition,
+            "scopes": ", ".join(scopes),
+        }
     if not isinstance(rule.settings, dict):
-        found["settings"] = "Give an object."
+        found["settings"] = gettext("Give an object.")
         return found
     for name, value in rule.settings.items():
         setting = condition.settings.get(name)
-        said = f"“{rule.condition}” has no setting “{name}”." if setting is None else setting.complaint(value)
+        said = (
+            gettext("“%(key)s” has no setting “%(name)s”.") % {"key": rule.condition, "name": name}
+            if setting is None
+            else setting.complaint(value)
+        )
         if said:
             found["settings"] = said if setting is None else f"{name}: {said}"
     return {**condition.check(rule), **found} if "settings" not in found else found

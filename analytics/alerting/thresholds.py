@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from django.utils.translation import gettext_noop
+from django.utils.translation import gettext, gettext_noop
 
 from analytics import latencies, latency, query
 from analytics.alerting import subjects, words
@@ -200,7 +200,10 @@ def _check_latency(rule: AlertRule) -> dict[str, str]:
     is_one = is_one or (rule.scope == Scope.USER and bool(rule.subject_id) and rule.workspace_id is not None)
     if LATENCY.setting(rule, "statistic") == "average" or is_one or rule.scope not in (Scope.WORKSPACE, Scope.USER):
         return {}
-    return {"settings": f"statistic: of each {rule.scope} there is the “average” only; or name one in subject_id."}
+    return {
+        "settings": "statistic: "
+        + gettext("of each %(scope)s there is the “average” only; or name one in subject_id.") % {"scope": rule.scope}
+    }
 
 
 LATENCY = Condition(

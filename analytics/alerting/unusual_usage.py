@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 
-from django.utils.translation import gettext_noop
+from django.utils.translation import gettext, gettext_noop
 
 from analytics import query
 from analytics.alerting import robust, subjects, words
@@ -132,8 +132,8 @@ def _stored(value: Decimal) -> Decimal:
 
 def _check(rule: AlertRule) -> dict[str, str]:
     if ANOMALY.setting(rule, "min_days") > ANOMALY.setting(rule, "days"):
-        return {"settings": "min_days: These are more than the days that are looked at."}
-    return {} if rule.window_seconds == 3600 else {"window_seconds": "Hours are compared: give 3600."}
+        return {"settings": "min_days: " + gettext("These are more than the days that are looked at.")}
+    return {} if rule.window_seconds == 3600 else {"window_seconds": gettext("Hours are compared: give 3600.")}
 
 
 ANOMALY = Condition(

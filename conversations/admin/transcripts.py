@@ -13,7 +13,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import formats
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, pgettext
 
 from conversations import attachments, transcript
 from conversations.admin.content import address, may_open_transcripts
@@ -183,7 +183,7 @@ def _facts(turn: Turn) -> Facts:
         (_("Tokens out"), _number(_tokens_out(log))),
         (_("Cost"), dollars(turn.cost)),
         (_("Charged"), dollars(turn.charged)),
-        (_("Time"), _time(log.latency_ms)),
+        (pgettext("duration", "Time"), _time(log.latency_ms)),
     ]
     if log.time_to_first_token_ms is not None:
         facts.append((_("First token after"), _time(log.time_to_first_token_ms)))

@@ -14,7 +14,7 @@ from django.utils import formats, timezone
 from django.utils.functional import Promise
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from llm import price_changes
 from llm.models import LLM, LLMPrice
@@ -24,7 +24,7 @@ from synapscale.common.amounts import digits
 from synapscale.common.money import UsdField
 
 CAPABILITIES: tuple[tuple[str, str | Promise], ...] = (
-    ("supports_streaming", gettext_lazy("Streaming")),
+    ("supports_streaming", pgettext_lazy("capability", "Streaming")),
     ("supports_function_calling", gettext_lazy("Functions")),
     ("supports_vision", gettext_lazy("Vision")),
     ("supports_structured_output", gettext_lazy("Structured output")),

@@ -18,6 +18,14 @@ def digits(amount: Decimal) -> str:
     return formats.number_format(Decimal(text), decimal_pos=places, use_l10n=True, force_grouping=True)
 
 
+def plain(number: Decimal) -> str:
+    """``number`` to its last digit, and none more: ``1,234.5``, ``3``."""
+    whole_part, _point, places = format(number, "f").partition(".")
+    places = places.rstrip("0")
+    text = Decimal(f"{whole_part}.{places or 0}")
+    return formats.number_format(text, decimal_pos=len(places), use_l10n=True, force_grouping=True)
+
+
 def dollars(amount: Decimal) -> str:
     """The same as money: ``$1,234.50``, ``-$0.000052``, ``US$ 1.234,50``."""
     return signed(digits(abs(amount)), is_negative=amount < 0)

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 API_PREFIXES = ("/api/", "/v1/")
 """Where programs call, which read JSON. Elsewhere people look at pages."""
+OFFICE = "/admin/"
+"""The pages of operators."""
 _CODES = {
     400: "bad_request",
     401: "not_authenticated",
@@ -129,7 +131,9 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
     return JsonResponse(error_body("permission_denied", "You may not do this.", request=request), status=403)
 
 
-def not_found(request: HttpRequest, exception: Exception) -> JsonResponse:
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if request.path.startswith(OFFICE):
+        return defaults.page_not_found(request, exception)
     return JsonResponse(error_body("not_found", "There is nothing at this address.", request=request), status=404)
 
 

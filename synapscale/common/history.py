@@ -32,8 +32,14 @@ _ACTIONS = {
 
 _FACTS = {
     "charge": gettext_lazy("Charge"),
+    "filters": gettext_lazy("Filters"),
+    "list": gettext_lazy("List"),
+    "model": gettext_lazy("Model"),
+    "note": gettext_lazy("Note"),
     "reason": gettext_lazy("Reason"),
     "reference": gettext_lazy("Reference"),
+    "result": gettext_lazy("Result"),
+    "workspace": gettext_lazy("Workspace"),
 }
 """What else entries say, by the names that it is stored under."""
 

@@ -42,7 +42,7 @@ class PeriodicJobAdmin(ViewOnlyAdmin):
     def took(self, row: PeriodicJob) -> str | None:
         if row.started_at is None or row.finished_at is None or row.finished_at < row.started_at:
             return None  # it is running, or broke off
-        seconds = formats.number_format((row.finished_at - row.started_at).total_seconds(), decimal_pos=1)
+        seconds = formats.number_format(round((row.finished_at - row.started_at).total_seconds(), 1), decimal_pos=1)
         return gettext("%(number)s s") % {"number": seconds}
 
     @admin.display(description=_("Next due"))

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 from django.utils import translation
 
-from synapscale.common.amounts import digits, dollars, for_typing, typed, whole
+from synapscale.common.amounts import digits, dollars, for_typing, plain, typed, whole
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,18 @@ def test_money_is_written_to_its_last_digit(amount: str, english: str, portugues
     assert dollars(Decimal(amount)) == english
     with translation.override("pt-br"):
         assert dollars(Decimal(amount)) == portuguese
+
+
+def test_a_plain_number_has_no_digit_too_many() -> None:
+    assert [plain(Decimal(text)) for text in ("3.000", "0.050", "1234.5", "-2", "1E+3")] == [
+        "3",
+        "0.05",
+        "1,234.5",
+        "-2",
+        "1,000",
+    ]
+    with translation.override("pt-br"):
+        assert plain(Decimal("1234.50")) == "1.234,5"
 
 
 def test_numbers_have_the_separators_of_the_language() -> None:

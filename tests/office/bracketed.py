@@ -5,7 +5,6 @@ from __future__ import annotations
 import gettext
 import json
 import re
-import uuid
 from collections.abc import Iterable, Iterator
 from html.parser import HTMLParser
 from typing import Any
@@ -151,6 +150,7 @@ class Judge:
         return re.search(r"[^\W\d_]{2}", left) is not None
 
 
-def keys_for(model: type[models.Model]) -> list[uuid.UUID | str]:
+def rows_of(model: type[models.Model]) -> list[tuple[str, models.Model]]:
+    """Some rows, newest first: what a page is about is not in each of them."""
     with fleet_wide():
-        return list(model._default_manager.order_by("-pk").values_list("pk", flat=True)[:20])
+        return [("", row) for row in model._default_manager.order_by("-pk")[:20]]

@@ -38,3 +38,22 @@ def test_the_api_speaks_english_to_everybody() -> None:
     assert "Content-Language" not in page
     message = page.json()["error"]["message"]
     assert message == Client().get("/api/v1/conversations").json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "said"),
+    [
+        ("/admin/billing/wallet/", 403, "Você não pode fazer isto"),
+        ("/admin/nothing/", 404, "Esta página não existe"),
+    ],
+)
+def test_what_goes_wrong_is_said_in_the_language_that_was_chosen(db: None, path: str, status: int, said: str) -> None:
+    client = Client()
+    client.force_login(User.objects.create_user("clerk@example.org", is_staff=True))
+    client.cookies[settings.LANGUAGE_COOKIE_NAME] = "pt-br"
+
+    page = client.get(path)
+
+    assert page.status_code == status
+    assert '<html lang="pt-br">' in page.text
+    assert said in page.text

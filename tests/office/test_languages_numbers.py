@@ -136,3 +136,21 @@ def test_the_history_tells_it_in_each_readers_language(owner: Person) -> None:
     history = reverse("admin:billing_wallet_history", args=[wallet.pk])
     assert "Recarga." in portuguese.client.get(history).text
     assert "Topped up." in office_in("en").client.get(history).text
+
+
+def test_numbers_in_files_are_the_same_in_every_language(owner: Person) -> None:
+    english, portuguese = office_in("en"), office_in("pt-br")
+    urls = [
+        reverse("admin:billing_billingevent_export"),
+        f"{reverse('office_usage_report')}?by=model&format=csv",
+        f"{reverse('office_statement', args=[owner.workspace.pk])}?format=csv",
+    ]
+    for url in urls:
+        first, second = (content(office.client.get(url)) for office in (english, portuguese))
+        assert "1.234,5" not in second, url
+        assert re.findall(r"[-+]?[0-9][0-9.,]*", first) == re.findall(r"[-+]?[0-9][0-9.,]*", second), url
+
+
+def content(response: Any) -> str:
+    assert response.status_code == 200
+    return (b"".join(response) if response.streaming else response.content).decode()

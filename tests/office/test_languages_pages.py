@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from django.conf import settings
-from django.contrib import admin
-from django.db.models import Model
 from django.test import Client
-from django.urls import URLPattern, URLResolver, reverse
+from django.urls import reverse
 from django.utils.translation import trans_real
 
 from analytics.alerting import conditions
+from benchmarks import office_pages
 from tests.admin.rows import make_workplace, our_models
-from tests.office.bracketed import CODE, Bracketed, Judge, keys_for
+from tests.office.bracketed import CODE, Bracketed, Judge, rows_of
+from tests.people import Person
 from workspaces.models import User
 
 pytestmark = [pytest.mark.django_db, pytest.mark.fleet]
@@ -25,6 +23,8 @@ WORDS = {
     "US$": "the currency",
     "English en": "languages are written in themselves",
     "Português (Brasil) pt-br": "languages are written in themselves",
+    "CSV": "a kind of file",
+    "PDF": "a kind of file",
     "Ctrl": "a key",
     "esc": "a key",
     "sk-syn": "what tokens begin with",
@@ -34,14 +34,6 @@ WORDS = {
 }
 NAMES = {f"({condition.key})" for condition in conditions.all_conditions()}
 """What programs call conditions of alerts; it stands behind their names."""
-NO_PAGES = {
-    "autocomplete": "answers scripts",
-    "jsi18n": "answers scripts",
-    "login": "is for those who are not signed in",
-    "logout": "is posted to",
-    "view_on_site": "leads to no page of ours",
-    "office_live": "answers scripts",
-}
 
 
 LEAD_ELSEWHERE = {
@@ -50,13 +42,19 @@ LEAD_ELSEWHERE = {
     "conversations_usagelog_read_transcript": "to the conversation",
     "llm_llm_activate_one": "back: the only model is active",
     "llm_priceproposal_look": "is posted to",
+    "tagging_taglink_accept": "is posted to",
+    "tagging_taglink_reject": "is posted to",
 }
 
 
 @pytest.fixture
-def bracketed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+def owner() -> Person:
+    return make_workplace(1)
+
+
+@pytest.fixture
+def bracketed(owner: Person, monkeypatch: pytest.MonkeyPatch) -> Client:
     """A superuser who reads everything in brackets."""
-    make_workplace(1)
     client = Client()
     client.force_login(User.objects.create_superuser("root@example.org", "correct horse battery", name="Root"))
     client.cookies[settings.LANGUAGE_COOKIE_NAME] = CODE
@@ -71,45 +69,20 @@ def models_of_vendors() -> set[str]:
     return {text for provider in providers for model in provider.models for text in (model.id, model.name) if text}
 
 
-def _patterns(patterns: list[URLPattern | URLResolver]) -> Iterator[URLPattern]:
-    for pattern in patterns:
-        if isinstance(pattern, URLResolver):
-            yield from _patterns(pattern.url_patterns)
-        else:
-            yield pattern
-
-
-def _model_of(name: str) -> type[Model] | None:
-    if name == "auth_user_password_change":
-        return User
-    found = [model for model in our_models() if name.startswith(f"{model._meta.app_label}_{model._meta.model_name}_")]
-    return max(found, key=lambda model: len(model._meta.model_name or ""), default=None)
-
-
-def addresses() -> dict[str, list[str]]:
-    """Every page of the admin, by name, with the addresses to try: one without a row, or those of rows there are."""
+def addresses(owner: Person) -> dict[str, list[str]]:
+    """Every page of the office, by name, with the addresses to try: one, or those of rows there are."""
+    rows = {model: rows_of(model) for model in our_models()}
     found: dict[str, list[str]] = {}
-    for pattern in _patterns(admin.site.urls[0]):
-        name = pattern.name or ""
-        if not name or name in NO_PAGES:
-            continue
-        arguments = list(pattern.pattern.regex.groupindex) or list(pattern.pattern.converters)
-        if arguments == ["app_label"]:
-            labels = sorted({model._meta.app_label for model in our_models()})
-            found[name] = [reverse(f"admin:{name}", args=[label]) for label in labels]
-        elif arguments:
-            model = _model_of(name)
-            assert model is not None, f"{name} takes {arguments}: say here what to give it"
-            found[name] = [reverse(f"admin:{name}", args=[key]) for key in keys_for(model)]
-        else:
-            found[name] = [reverse(f"admin:{name}")]
+    for page in office_pages.pages(lambda model: rows[model], {"workspace_id": [owner.workspace.pk]}):
+        found.setdefault(str(page).partition(" (")[0], []).append(page.path)
+    found["models of a host"] = [reverse("admin:llm_llm_llama")]
     return found
 
 
-def test_every_page_is_translated_to_the_last_word(bracketed: Client) -> None:
+def test_every_page_is_translated_to_the_last_word(bracketed: Client, owner: Person) -> None:
     pages: dict[str, str] = {}
     unseen: list[str] = []
-    for name, urls in addresses().items():
+    for name, urls in addresses(owner).items():
         for url in urls:
             response = bracketed.get(url)
             if response.status_code == 200:
@@ -117,8 +90,8 @@ def test_every_page_is_translated_to_the_last_word(bracketed: Client) -> None:
                     pages[name] = response.text
                 break
         else:
-            if response.status_code != 403 or not name.endswith(("_add", "_delete")):  # which some models have not
-                unseen.append(name)
+            if response.status_code != 403 or not name.startswith(("add: ", "delete: ")):  # which some models have not
+                unseen.append(name.partition(": ")[2])
     judge = Judge({*WORDS, *models_of_vendors(), *NAMES})  # only now: pages note who reads them
     assert [f"{name}: {text}" for name, page in pages.items() for text in sorted(judge.untranslated(page))] == []
     assert set(unseen) == set(LEAD_ELSEWHERE)
