@@ -133,7 +133,7 @@ def asked_for(who: Asker, params: QueryDict, *, granularity: Granularity | None 
 
 def _workspace(who: Asker, given: str) -> Workspace | None:
     if not given:
-        return None if who.user.is_staff else who.workspace
+        return None if sees_fleet(who.user) else who.workspace
     found = find_workspace(who, given)
     if found is None:
         raise ValidationError({"workspace": [_NO_SUCH.format("workspace")]})
@@ -144,12 +144,17 @@ def find_workspace(who: Asker, key: str) -> Workspace | None:
     """The workspace with this id or slug, where the caller may know of it: their own, for staff any."""
     if key in (str(who.workspace.pk), who.workspace.slug):
         return who.workspace
-    if not who.user.is_staff:
+    if not sees_fleet(who.user):
         return None
     try:
         return Workspace.objects.filter(pk=uuid.UUID(key)).first()
     except ValueError:
         return Workspace.objects.filter(slug=key).first()
+
+
+def sees_fleet(user: User) -> bool:
+    """Whether ``user`` may see the usage of all workspaces: staff with the permission that the back office asks for."""
+    return user.is_staff and user.has_perm("conversations.view_usagelog")
 
 
 def require_all_of(who: Asker, workspace: Workspace) -> None:
@@ -160,7 +165,7 @@ def require_all_of(who: Asker, workspace: Workspace) -> None:
 
 def sees_all_of(who: Asker, workspace: Workspace | None) -> bool:
     """Whether the caller may see what others do in ``workspace``, or in all of them."""
-    if who.user.is_staff:
+    if sees_fleet(who.user):
         return True
     return workspace == who.workspace and who.membership.may_administer
 

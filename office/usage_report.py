@@ -78,7 +78,7 @@ class _House:
 
     @property
     def user(self) -> User:
-        return User(is_staff=True)
+        return User(is_staff=True, is_superuser=True)
 
     @property
     def workspace(self) -> Workspace:

@@ -19,7 +19,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from analytics.api.report_serializers import NothingSerializer, ReportRunSerializer, ReportSerializer
-from analytics.asking import Asked
+from analytics.asking import Asked, sees_fleet
 from analytics.models import Report, ReportRun
 from analytics.reports import definitions, files, runs, saving
 from analytics.reports.formats import WRITERS, Format
@@ -180,7 +180,7 @@ class ReportViewSet(StrictQuery, viewsets.GenericViewSet[Report]):
 
 def _seen(report: Report, who: Caller) -> dict[str, Any]:
     """Whether ``who`` sees as much as the report's maker does."""
-    sees_all = who.user.is_staff or who.membership.may_administer or report.created_by_id == who.user.pk
+    sees_all = sees_fleet(who.user) or who.membership.may_administer or report.created_by_id == who.user.pk
     return {"sees_all": sees_all}
 
 

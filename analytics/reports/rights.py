@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, replace
 
-from analytics.asking import Asked, Asker, sees_all_of
+from analytics.asking import Asked, Asker, sees_all_of, sees_fleet
 from synapscale.common.errors import Forbidden
 from workspaces.models import Membership, User, Workspace
 
@@ -36,7 +36,7 @@ def member_of(workspace_id: uuid.UUID, user_id: uuid.UUID) -> Member:
 
 def narrowed(asked: Asked, reader: Asker) -> Asked:
     """``asked``, within what ``reader`` may see of it. Raises Forbidden where that is nothing at all."""
-    if asked.workspace is None and not reader.user.is_staff:
+    if asked.workspace is None and not sees_fleet(reader.user):
         workspace = reader.workspace
         asked = replace(asked, workspace=workspace, wanted=replace(asked.wanted, workspace_id=workspace.pk))
     if sees_all_of(reader, asked.workspace) or asked.wanted.user_id == reader.user.pk:

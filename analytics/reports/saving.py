@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from rest_framework.serializers import ValidationError
 
-from analytics.asking import Asked, Asker, sees_all_of
+from analytics.asking import Asked, Asker, sees_all_of, sees_fleet
 from analytics.models import Report, ReportMail, ReportRun
 from analytics.reports import definitions, schedule
 from analytics.reports.windows import window_of
@@ -105,7 +105,7 @@ def _check_recipients(report: Report, who: Asker, asked: Asked) -> None:
     for key in report.recipients:
         if (member := members.get(uuid.UUID(key))) is None:
             raise ValidationError({"recipients": [f"{key} is no member of the workspace."]})
-        if member.user_id == who.user.pk or member.user.is_staff:
+        if member.user_id == who.user.pk or sees_fleet(member.user):
             continue
         if report.is_for_staff:
             raise ValidationError({"recipients": ["What reaches beyond the workspace can be sent to staff alone."]})

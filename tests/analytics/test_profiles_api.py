@@ -30,8 +30,8 @@ def dora(alice: Person) -> Person:
 
 
 def make_staff(person: Person) -> Person:
-    person.user.is_staff = True
-    person.user.save(update_fields=["is_staff"])
+    person.user.is_staff = person.user.is_superuser = True
+    person.user.save(update_fields=["is_staff", "is_superuser"])
     return person
 
 

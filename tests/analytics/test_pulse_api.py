@@ -48,8 +48,8 @@ def test_the_last_minutes(cast: Cast, llm: LLM) -> None:
     assert found["top_models"] == [{"key": str(llm.pk), "name": str(llm), "calls": 3, "cost": "0.00"}]
     assert alice.get("analytics/metrics", minutes=10).json()["calls"] == 4
     assert bob.get("analytics/metrics").json()["calls"] == 2
-    charlie.user.is_staff = True
-    charlie.user.save(update_fields=["is_staff"])
+    charlie.user.is_staff = charlie.user.is_superuser = True
+    charlie.user.save(update_fields=["is_staff", "is_superuser"])
     assert charlie.get("analytics/metrics").json()["calls"] == 4
     assert charlie.get("analytics/metrics", workspace=alice.workspace.slug).json()["calls"] == 3
 
@@ -137,8 +137,8 @@ def test_the_stream_follows_the_role(server: Server, alice: Person, llm: LLM) ->
 
 def test_the_stream_ends_with_the_right_to_another_workspace(server: Server, cast: Cast, llm: LLM) -> None:
     alice, _, charlie = cast
-    charlie.user.is_staff = True
-    charlie.user.save(update_fields=["is_staff"])
+    charlie.user.is_staff = charlie.user.is_superuser = True
+    charlie.user.save(update_fields=["is_staff", "is_superuser"])
     found: list[dict[str, Any]] = []
     listening = threading.Thread(target=listen, args=(server, charlie, found, 100, alice.workspace.slug))
     listening.start()

@@ -32,8 +32,8 @@ def used(cast: Cast, llm: LLM) -> Cast:
 
 
 def employ(person: Person, *, is_staff: bool = True) -> None:
-    person.user.is_staff = is_staff
-    person.user.save(update_fields=["is_staff"])
+    person.user.is_staff = person.user.is_superuser = is_staff
+    person.user.save(update_fields=["is_staff", "is_superuser"])
 
 
 def become(person: Person, role: str) -> None:

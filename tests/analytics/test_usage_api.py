@@ -34,8 +34,8 @@ def dora(alice: Person) -> Person:
 @pytest.fixture
 def staff(charlie: Person) -> Person:
     """Charlie, who works for the house today."""
-    charlie.user.is_staff = True
-    charlie.user.save(update_fields=["is_staff"])
+    charlie.user.is_staff = charlie.user.is_superuser = True
+    charlie.user.save(update_fields=["is_staff", "is_superuser"])
     return charlie
 
 
@@ -136,8 +136,8 @@ def test_members_see_their_own_admins_the_workspaces_staff_all(cast: Cast, dora:
     assert seen(alice) == seen(dora) == ("workspace", 3)
     assert seen(alice, user=str(bob.user.pk)) == ("user", 2)
     assert seen(charlie) == ("workspace", 1)
-    charlie.user.is_staff = True
-    charlie.user.save(update_fields=["is_staff"])
+    charlie.user.is_staff = charlie.user.is_superuser = True
+    charlie.user.save(update_fields=["is_staff", "is_superuser"])
     assert seen(charlie) == ("fleet", 4)
     assert seen(charlie, workspace=alice.workspace.slug) == ("workspace", 3)
     assert seen(charlie, user=str(bob.user.pk)) == ("user", 2)

@@ -1,4 +1,4 @@
-"""What staff may do to the operators' alerts through the API is what their role lets them do in the back office."""
+"""What staff see and do through the API of analytics is what their role lets them see and do in the back office."""
 
 from __future__ import annotations
 
@@ -54,3 +54,11 @@ def test_an_operator_does_both(cast: Cast) -> None:
     assert person.post("analytics/alert-rules", {**OURS, "owner": "operators"}).status_code == 201
     assert person.patch(f"analytics/alert-rules/{rule.pk}", {"is_active": False}).status_code == 200
     assert person.post(f"analytics/alerts/{theirs.pk}/acknowledge").json()["state"] == "acknowledged"
+
+
+@pytest.mark.parametrize(("role", "sees"), [("", "workspace"), ("Read-only", "fleet"), ("Finance", "fleet")])
+def test_who_sees_the_usage_of_all(role: str, sees: str, cast: Cast) -> None:
+    person = staff_of(role)
+    assert person.get("analytics/usage").json()["of"] == sees
+    found = person.get("analytics/usage", workspace=cast.charlie.workspace.slug)
+    assert found.status_code == (200 if sees == "fleet" else 400)
