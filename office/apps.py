@@ -7,15 +7,17 @@ class OfficeConfig(AppConfig):
     verbose_name = _("Back office")
 
     def ready(self) -> None:
-        from billing.models import Hold
+        from billing.models import Hold, Wallet
         from llm import effects, price_proposals
-        from office import audited, hold_panel, key_checks, person_panel, workspace_panel
+        from office import audited, hold_panel, key_checks, person_panel, statement_page, workspace_panel
         from office.model_effects import reliances
         from office.price_effects import price_effect
         from synapscale.common import panels, periodic
         from workspaces.models import User, UserVariable, Workspace
 
         panels.add_tool(UserVariable, key_checks.TOOL)
+        panels.add_tool(Workspace, statement_page.tool(lambda workspace: workspace.pk))
+        panels.add_tool(Wallet, statement_page.tool(lambda wallet: wallet.workspace_id))
         panels.add_panel(Workspace, workspace_panel.PANEL)
         panels.add_panel(User, person_panel.PANEL)
         panels.add_panel(Hold, hold_panel.PANEL)

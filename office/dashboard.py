@@ -338,15 +338,16 @@ def _running_low(spenders: list[tuple[uuid.UUID, Figures]], wallets: dict[uuid.U
 def _alerts() -> list[Row]:
     """The newest that are open."""
     open_ = Alert.objects.filter(state__in=Alert.OPEN).select_related("rule").order_by("-fired_at", "-id")
-    return [
-        {
-            "name": alert.rule.name,
-            "subject": alert.subject_label,
-            "severity": alert.get_severity_display(),
-            "level": alert.severity,
-            "state": alert.get_state_display(),
-            "since": alert.fired_at,
-            "url": reverse("admin:analytics_alert_change", args=[alert.pk]),
-        }
-        for alert in open_[: TOP * 2]
-    ]
+    return [alert_row(alert) for alert in open_[: TOP * 2]]
+
+
+def alert_row(alert: Alert) -> Row:
+    return {
+        "name": alert.rule.name,
+        "subject": alert.subject_label,
+        "severity": alert.get_severity_display(),
+        "level": alert.severity,
+        "state": alert.get_state_display(),
+        "since": alert.fired_at,
+        "url": reverse("admin:analytics_alert_change", args=[alert.pk]),
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -25,6 +26,7 @@ from office import statement_csv, statement_pdf, statement_sections
 from office.dashboard import rows_url
 from office.statements import Month, NotAMonth, Statement, statement
 from synapscale.common import audit
+from synapscale.common.panels import Tool
 from workspaces.models import Workspace
 
 PERMISSION = "billing.view_billingevent"
@@ -212,3 +214,13 @@ def _months(since: Month, until: Month, shown: Month | None) -> list[Month]:
         found.append(month)
         month = month.previous
     return found if shown is None or shown in found else [*found, shown]
+
+
+def tool(workspace_of: Callable[[Any], Any]) -> Tool:
+    """The button that leads from a row's page to the statements of its workspace, whose key ``workspace_of`` gives."""
+    return Tool(
+        title=gettext_lazy("Statements"),
+        icon="request_quote",
+        url=lambda row: reverse("office_statement", args=[workspace_of(row)]),
+        may_use=lambda request, row: request.user.has_perm(PERMISSION),
+    )

@@ -24,7 +24,7 @@ from billing.models import Wallet
 from conversations.models import Conversation
 from llm.models import LLM
 from office import shown, statement_page, usage_report_page
-from office.dashboard import SEES_FIGURES, rows_url
+from office.dashboard import SEES_FIGURES, alert_row, rows_url
 from synapscale.common.badges import SOON
 from synapscale.common.panels import Panel
 from workspaces.models import AccessToken, User, UserVariable, Workspace
@@ -221,18 +221,6 @@ def _alerts(workspace: Workspace) -> list[Row]:
     """The newest that are open."""
     rows = Alert.objects.filter(workspace=workspace, state__in=Alert.OPEN).select_related("rule").order_by("-pk")
     return [alert_row(alert) for alert in rows[:TOP]]
-
-
-def alert_row(alert: Alert) -> Row:
-    return {
-        "name": alert.rule.name,
-        "subject": alert.subject_label,
-        "severity": alert.get_severity_display(),
-        "level": alert.severity,
-        "state": alert.get_state_display(),
-        "since": alert.fired_at,
-        "url": reverse("admin:analytics_alert_change", args=[alert.pk]),
-    }
 
 
 def _conversations(workspace: Workspace) -> list[Row]:

@@ -377,13 +377,3 @@ class PresentingInline(Presents, TabularInline):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).order_by("-id")
-
-
-class ViewOnlyInline(_ViewOnly, PresentingInline):
-    """Rows of another table on a page, for reading."""
-
-    can_delete = False
-    show_change_link = True
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        return [read(self.model, name) for name in self.fields or ()]

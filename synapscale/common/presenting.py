@@ -25,22 +25,11 @@ from synapscale.common.money import ExactDecimalField
 
 
 @cache
-def _money_column(field: models.Field) -> Callable[[Any], str | None]:
+def _number_column(field: models.Field, write: Callable[[Any], str]) -> Callable[[Any], str | None]:
     @admin.display(ordering=field.name, description=field.verbose_name)
     def column(row: Any) -> str | None:
         value = getattr(row, field.name)
-        return None if value is None else dollars(value)
-
-    column.__name__ = field.name
-    return column
-
-
-@cache
-def _whole_number_column(field: models.Field) -> Callable[[Any], str | None]:
-    @admin.display(ordering=field.name, description=field.verbose_name)
-    def column(row: Any) -> str | None:
-        value = getattr(row, field.name)
-        return None if value is None else whole(value)
+        return None if value is None else write(value)
 
     column.__name__ = field.name
     return column
@@ -53,9 +42,9 @@ def shown(model: type[models.Model], name: Any) -> Any:
     except FieldDoesNotExist:
         return name
     if isinstance(field, ExactDecimalField):
-        return _money_column(field)
+        return _number_column(field, dollars)
     if isinstance(field, models.IntegerField) and not field.choices:
-        return _whole_number_column(field)
+        return _number_column(field, whole)
     return name
 
 
