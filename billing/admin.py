@@ -2,26 +2,64 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.debug import sensitive_post_parameters
 from unfold.decorators import action
 
 from billing import money_actions, wallet_ledger
 from billing.models import BillingEvent, Hold, HoldIncident, TokenSpend, Wallet
 from billing.money_page import money_page
-from synapscale.common.admin import TenantAdmin, ViewOnlyAdmin, row_key
+from billing.passwords import is_their_password, password_field
+from synapscale.common.admin import OperatorForm, TenantAdmin, ViewOnlyAdmin, row_key
 from synapscale.common.amounts import dollars
+from synapscale.common.money import MAX_USD, ZERO
+from workspaces.models import User
 
 MAY_DOWNLOAD = "billing.download_lists"
 LEDGER_PAGE = 50
+
+
+class WalletForm(OperatorForm):
+    """The rules of a wallet. To lend much more is to give money: it asks for the password, as moving so much does."""
+
+    user: User
+    """Whoever types."""
+    password = password_field(
+        required=False,
+        help_text=_("Only to lend much more: for a higher credit limit, or calls that are not charged."),
+    )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        if self.errors:
+            return cleaned
+        before = lendable(self.initial["mode"], self.initial["credit_limit"])
+        more = lendable(cleaned["mode"], cleaned["credit_limit"]) - before
+        if more > settings.OFFICE_REAUTH_USD:
+            if not cleaned.get("password"):
+                self.add_error("password", _("So much money asks for your password."))
+            else:
+                is_their_password(self.user, self)
+        return cleaned
+
+
+def lendable(mode: str, credit_limit: Decimal) -> Decimal:
+    """How far below zero a wallet may go."""
+    if mode == Wallet.Mode.UNTRACKED:
+        return MAX_USD
+    return credit_limit if mode == Wallet.Mode.POSTPAID else ZERO
 
 
 @admin.register(Wallet)
@@ -39,8 +77,9 @@ class WalletAdmin(TenantAdmin):
         "workspace__memberships__user__email",
     )
     search_help_text = _("An id, the beginning of a workspace's slug or name, or a member's e-mail address.")
+    form = WalletForm
     readonly_fields = ("workspace", "created_at")
-    fields = ("workspace", "mode", "credit_limit", "markup_bps", "own_key_fee_bps", "created_at")
+    fields = ("workspace", "mode", "credit_limit", "markup_bps", "own_key_fee_bps", "password", "created_at")
     # What it has and what moved it are around the form, by the template tag of ``office.wallet_page``.
     change_form_outer_before_template = "admin/billing/wallet/facts.html"
     change_form_outer_after_template = "admin/billing/wallet/newest.html"
@@ -57,6 +96,19 @@ class WalletAdmin(TenantAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Wallet]:
         return super().get_queryset(request).select_related("workspace")
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        names = super().get_fields(request, obj)
+        return names if self.has_change_permission(request, obj) else [name for name in names if name != "password"]
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        form.user = request.user
+        return form
+
+    @method_decorator(sensitive_post_parameters("password"))
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return super().changeform_view(request, *args, **kwargs)
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         wallet = super().get_object(request, object_id, from_field)

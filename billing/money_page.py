@@ -6,7 +6,6 @@ double click, a reload or a form that is sent again finds it done.
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from django import forms
@@ -18,34 +17,21 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, gettext_noop
-from unfold.widgets import UnfoldAdminPasswordWidget
 
 from billing.models import Wallet
 from billing.money_actions import MoneyAction, new_reference
-from synapscale.common import audit, history
+from billing.passwords import PasswordForm, is_their_password
+from synapscale.common import audit
 from synapscale.common.admin import OperatorAdmin
 from synapscale.common.errors import Refusal
 from synapscale.common.money import usd_text
 from synapscale.common.presenting import is_confirmed
 from workspaces.models import User
 
-TRIES, PAUSE = 5, timedelta(minutes=15)
-_WRONG = gettext_noop("Wrong password for moving money.")
-
 
 class _Confirmation(forms.Form):
     reference = forms.RegexField(r"^office:[0-9a-f-]{36}$", widget=forms.HiddenInput)
-
-
-class _Password(forms.Form):
-    password = forms.CharField(
-        label=gettext_lazy("Your password"),
-        strip=False,
-        widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "current-password"}),
-    )
 
 
 def money_page(model_admin: OperatorAdmin, request: HttpRequest, action: MoneyAction) -> HttpResponseBase:
@@ -63,8 +49,8 @@ def money_page(model_admin: OperatorAdmin, request: HttpRequest, action: MoneyAc
     given, reference = form.cleaned_data, confirmation.cleaned_data["reference"]
     needs_password = abs(action.moves(given)) > settings.OFFICE_REAUTH_USD
     confirms = is_confirmed(request)
-    password = _Password(request.POST if confirms else None) if needs_password else None
-    if confirms and (password is None or _is_their_password(user, password)):
+    password = PasswordForm(request.POST if confirms else None) if needs_password else None
+    if confirms and (password is None or is_their_password(user, password)):
         try:
             return _done(request, action, given, reference=reference, actor=user)
         except Refusal as refusal:
@@ -109,29 +95,6 @@ def _moved(before: Wallet, now: Wallet) -> dict[str, audit.Change]:
     changes: dict[str, audit.Change] = {"balance": (usd_text(before.balance), usd_text(now.balance))}
     changes["status"] = (before.status, now.status)
     return {name: (old, new) for name, (old, new) in changes.items() if old != new}
-
-
-def _is_their_password(user: User, form: _Password) -> bool:
-    """Whether they typed their own, after not too many wrong ones. These are counted in the history of their account, one
-    guess after another: whoever sits at an open session finds no way around it, and operators see it.
-    """
-    if not user.has_usable_password():
-        form.add_error(None, _("You have no password: ask an administrator to set one for you."))
-        return False
-    if not form.is_valid():
-        return False
-    with transaction.atomic():
-        User.objects.select_for_update(no_key=True).get(pk=user.pk)
-        lately = timezone.now() - PAUSE
-        wrong = history.of_row(user).filter(additional_data__what=_WRONG, timestamp__gte=lately)
-        if wrong.count() >= TRIES:
-            form.add_error(None, _("Too many wrong passwords: wait a quarter of an hour."))
-            return False
-        if user.check_password(form.cleaned_data["password"]):
-            return True
-        audit.record(user, what=_WRONG)
-    form.add_error("password", _("This is not your password."))
-    return False
 
 
 def _page(

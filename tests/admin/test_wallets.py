@@ -7,6 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from auditlog.models import LogEntry
+from django.contrib.auth.models import Permission
 
 from billing import ledger
 from billing.admin import WalletAdmin
@@ -14,9 +16,10 @@ from billing.models import BillingEvent, Wallet
 from conversations.admin import ConversationAdmin
 from conversations.models import Conversation, UsageLog
 from tests.admin.rows import Office, again, errors, make_workplace
+from tests.audited import notes
 from tests.books import assert_clean
 from tests.people import Cast, fund
-from workspaces.models import Workspace
+from workspaces.models import User, Workspace
 
 
 def wallet_of(workspace: Workspace) -> Wallet:
@@ -32,6 +35,28 @@ def test_mode_limit_and_markup_can_be_changed_but_not_the_status(office: Office,
     wallet = again(wallet)
     assert (wallet.mode, wallet.status, wallet.markup_bps) == ("postpaid", "open", 250)
     assert wallet.credit_limit == Decimal("12.5")
+
+
+@pytest.mark.parametrize("rules", [{"mode": "postpaid", "credit_limit": "100.01"}, {"mode": "untracked"}])
+def test_to_lend_much_asks_for_the_password(office: Office, cast: Cast, root: User, rules: dict[str, str]) -> None:
+    root.set_password("correct horse battery")
+    root.save()
+    office.client.force_login(root)
+    wallet = wallet_of(cast.alice.workspace)
+
+    assert errors(office.save(wallet, **rules)) == {"password": ["So much money asks for your password."]}
+    assert errors(office.save(wallet, **rules, password="x")) == {"password": ["This is not your password."]}
+    assert notes(root)[-1] == "Wrong password for moving money."
+    assert again(wallet).mode == "prepaid"
+    assert office.save(wallet, **rules, password="correct horse battery").status_code == 302
+    assert again(wallet).mode == rules["mode"]
+    assert office.save(wallet, mode="prepaid", credit_limit="0").status_code == 302  # to lend less asks for nothing
+    assert "correct horse battery" not in str(list(LogEntry.objects.values()))
+
+
+def test_who_only_looks_is_asked_for_nothing(clerks_office: Office, clerk: User, cast: Cast) -> None:
+    clerk.user_permissions.add(Permission.objects.get(codename="view_wallet"))
+    assert "Your password" not in clerks_office.open(wallet_of(cast.alice.workspace)).text
 
 
 def test_the_rules_of_the_model_hold_in_the_form(office: Office, cast: Cast) -> None:

@@ -58,7 +58,10 @@ def test_lists_and_pages_show_money_as_the_reader_writes_it(owner: Person) -> No
         ("pt-br", "0.125", "0.125"),
     ],
 )
-def test_money_is_typed_as_the_reader_writes_it(owner: Person, language: str, text: str, stored: str) -> None:
+def test_money_is_typed_as_the_reader_writes_it(
+    owner: Person, settings: Any, language: str, text: str, stored: str
+) -> None:
+    settings.OFFICE_REAUTH_USD = Decimal(10_000)  # no password here
     wallet = Wallet.objects.get(workspace_id=owner.workspace.pk)
     office = office_in(language)
 
