@@ -146,7 +146,7 @@ class Judge:
 
     def _is_foreign(self, text: str) -> bool:
         left = self._known.sub(" ", outside_of_brackets(text))
-        left = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}|…[0-9a-f]{12}|https?://\S+|\w{2}\*{6,}", " ", left)
+        left = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}|…[0-9a-f]{12}|https?://\S+|\w+\*{6,}", " ", left)
         return re.search(r"[^\W\d_]{2}", left) is not None
 
 
