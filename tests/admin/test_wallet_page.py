@@ -299,13 +299,9 @@ def test_whoever_sees_the_ledger_too_is_led_to_what_they_may_open() -> None:
 def test_only_what_would_change_something_is_offered(office: Office, cast: Cast) -> None:
     wallet = wallet_of(cast.alice.workspace)
     titles = [action["title"] for action in office.open(wallet).context["actions_detail"]]
-    assert titles == ["Top up", "Adjust", "Suspend", "Ledger"]
+    assert titles == ["Top up", "Adjust", "Suspend", "Ledger", "Statements"]
     Wallet.objects.filter(workspace=cast.alice.workspace).update(status="suspended")
     page = office.open(wallet)
-    assert [action["title"] for action in page.context["actions_detail"]] == [
-        "Top up",
-        "Adjust",
-        "Open again",
-        "Ledger",
-    ]
+    titles = [action["title"] for action in page.context["actions_detail"]]
+    assert titles == ["Top up", "Adjust", "Open again", "Ledger", "Statements"]
     assert "Status Suspended calls that cost money are refused" in words(page)
