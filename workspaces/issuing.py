@@ -97,8 +97,9 @@ def revoke(token: AccessToken, *, now: datetime | None = None) -> bool:
 
 
 @transaction.atomic
+@transaction.atomic
 def revoke_noted(token: AccessToken) -> None:
-    """The same, and the audit log says so."""
+    """The same, together with its entry in the audit log."""
     now = timezone.now()
     if revoke(token, now=now):
         audit.record(token, what=gettext_lazy("Revoked."), changes={"revoked_at": (None, now)})
