@@ -6,6 +6,7 @@ import pytest
 from django.conf import settings
 from django.test import Client
 
+from tests.admin.rows import Office
 from workspaces.models import User
 
 pytestmark = pytest.mark.django_db
@@ -57,3 +58,22 @@ def test_what_goes_wrong_is_said_in_the_language_that_was_chosen(db: None, path:
     assert page.status_code == status
     assert '<html lang="pt-br">' in page.text
     assert said in page.text
+
+
+@pytest.mark.parametrize(
+    ("language", "missing", "refused"),
+    [
+        ("en", "There is no such page", "You may not do this"),
+        ("pt-br", "Esta página não existe", "Você não pode fazer isto"),
+    ],
+)
+def test_what_goes_wrong_is_said_in_the_readers_language(
+    clerks_office: Office, language: str, missing: str, refused: str
+) -> None:
+    client = clerks_office.client
+    client.cookies[settings.LANGUAGE_COOKIE_NAME] = language
+    for url, status, said in (("/admin/billing/nothing/", 404, missing), ("/admin/billing/wallet/", 403, refused)):
+        response = client.get(url)
+        assert response.status_code == status
+        assert f"<h1>{said}</h1>" in response.text
+        assert f"<title>{said} | SynapScale</title>" in response.text
