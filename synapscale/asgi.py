@@ -8,6 +8,7 @@ from typing import Any
 
 import django
 from django.core.handlers.asgi import ASGIHandler
+from django.core.signals import request_finished
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "synapscale.settings")
 django.setup(set_prefix=False)
@@ -22,6 +23,16 @@ from synapscale.common import memory, periodic, tracing  # noqa: E402
 
 
 class _Handler(ASGIHandler):
+    async def handle(self, scope: Any, receive: Any, send: Any) -> None:
+        """Also a request that breaks off ends: where a stream fails half-way, Django does not close the response, and the
+        connection of the request's thread would never come back to the pool. Ten of them, and the server stands still.
+        """
+        try:
+            await super().handle(scope, receive, send)
+        except BaseException:
+            await request_finished.asend(sender=type(self))
+            raise
+
     def create_request(self, scope: Any, body_file: Any) -> Any:
         """Say how long a body is that came in chunks: without a length, Django REST framework takes it for none."""
         request, refusal = super().create_request(scope, body_file)

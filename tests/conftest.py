@@ -13,7 +13,7 @@ import hypothesis
 import pytest
 import uvicorn
 from django.conf import settings as django_settings
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.db.backends.signals import connection_created
 from django.test import TransactionTestCase
 
@@ -61,6 +61,8 @@ def _watch(sender: Any, connection: Any, **kwargs: Any) -> None:
 
 connection_created.connect(_watch, dispatch_uid="tests.tenancy_guard", weak=False)
 
+# Of Django's backend, which opens a pool with the first connection. SQLite has none.
+_pools: dict[str, Any] = getattr(connections[DEFAULT_DB_ALIAS], "_connection_pools", {})
 _KEPT = {"django_migrations", "django_content_type", "auth_permission", "auth_group", "auth_group_permissions"}
 
 
@@ -124,6 +126,20 @@ def _circuits() -> Iterator[None]:
     CIRCUITS.reset()
     yield
     CIRCUITS.reset()
+
+
+@pytest.fixture(autouse=True)
+def _connections_come_back() -> Iterator[None]:
+    """What a thread keeps of the pool of PostgreSQL connections, nobody else can have any more."""
+    yield
+    if (pool := _pools.get(connection.alias)) is None:
+        return
+
+    def are_back() -> bool:
+        stands = pool.get_stats()
+        return stands["pool_size"] - stands["pool_available"] <= (connection.connection is not None)
+
+    wait_for(are_back, "other threads to give back their connections to the database")
 
 
 @pytest.fixture

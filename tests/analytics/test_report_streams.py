@@ -11,6 +11,7 @@ from typing import Any
 import httpx2
 import pyarrow
 import pytest
+from django.conf import settings
 from django.utils import timezone
 
 from analytics.asking import Asked
@@ -96,6 +97,16 @@ def test_what_breaks_off_does_not_look_whole(api: Api, alice: Person, monkeypatc
     monkeypatch.setattr(calls, "page", page)
     with pytest.raises(httpx2.RemoteProtocolError):
         api.get(alice, f"{REPORTS}/{report['id']}/download")
+
+
+def test_what_breaks_off_gives_its_connection_back(api: Api, alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or so many broken downloads would leave the server without a database."""
+    report = made(alice, kind="calls")
+    monkeypatch.setattr(calls, "page", lambda *_: 1 / 0)
+    for _ in range(settings.DATABASE_POOL_SIZE):
+        with pytest.raises(httpx2.RemoteProtocolError):
+            api.get(alice, f"{REPORTS}/{report['id']}/download")
+    assert api.get(alice, REPORTS).status_code == 200
 
 
 def revoke(person: Person) -> None:

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db import connection
 
 from synapscale.common.tenancy import fleet_wide
+from tests.together import at_once
 from workspaces.models import Workspace
 
 pytestmark = pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no connections to lose")
@@ -20,16 +21,11 @@ def fill_the_pool() -> None:
     """As many connections as the pool may have are in use at once, and then given back."""
     together = threading.Barrier(settings.DATABASE_POOL_SIZE)
 
-    def use_one() -> None:
+    def use_one(_: int) -> None:
         connection.ensure_connection()
-        together.wait(60)
-        connection.close()
+        together.wait(20)  # longer than the pool waits
 
-    threads = [threading.Thread(target=use_one) for _ in range(settings.DATABASE_POOL_SIZE)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(settings.DATABASE_POOL_SIZE, use_one)
 
 
 def cut_all() -> int:
