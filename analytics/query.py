@@ -141,8 +141,38 @@ def figures(
     call is read: the proof of the sums. One query. Raises TooManyFigures where there are more rows than ``max_rows``
     (otherwise ``MAX_ROWS``).
     """
-    asked = {*by, *(name for name, _ in wanted.conditions())}
     most = MAX_ROWS if max_rows is None else max_rows
+    summed, values = rows_sql(wanted, edges=edges, by=by, tags=tags, uses_sums=uses_sums)
+    names = [f"d{number}" for number in range(len(by))]
+    one_period = len(edges) == 2
+    period = "1" if one_period else engine.number_among("x.ts", "timestamptz")
+    columns = ", ".join(["period", *names])
+    sql = (
+        f"SELECT {columns}, {sums_sql()} FROM (SELECT {period} AS period, x.* FROM ({summed}) x) x "
+        f"GROUP BY {columns} LIMIT {most + 1}"
+    )
+    given = [*([] if one_period else [engine.edges(edges)]), *values]
+    with reading(wanted), connection.cursor() as cursor:
+        cursor.execute(sql, given)
+        rows = cursor.fetchall()
+    if len(rows) > most:
+        raise TooManyFigures
+    found = Answer()
+    for number, *rest in rows:
+        place = number - 1, tuple([_read(name, value) for name, value in zip(by, rest, strict=False)])
+        row = Figures.of(rest[len(by) :])
+        # Sums say all zeros where calls say nothing: both are calls without an agent.
+        found.figures[place] = found.figures[place] + row if place in found.figures else row
+    return found
+
+
+def rows_sql(
+    wanted: Wanted, *, edges: Sequence[datetime], by: tuple[str, ...], tags: Sequence[Tag] = (), uses_sums: bool = True
+) -> tuple[str, list[Any]]:
+    """SQL of rows that add up to ``wanted``, and its parameters: the stored sums, as in ``OF_A_CALL``, with ``ts``, key
+    source, status, and what it is grouped ``by`` as ``d0``, ``d1`` and so on.
+    """
+    asked = {*by, *(name for name, _ in wanted.conditions())}
     source, covered = _source(wanted, edges, asked) if uses_sums else (None, loose(edges))
     parts: list[tuple[str, list[Any]]] = []
     left = covered.loose
@@ -156,28 +186,7 @@ def figures(
                 parts.append(_from_tail(finer, wanted, whole, by))
     if left:
         parts.append(_from_calls(wanted, left, by, tags))
-    names = [f"d{number}" for number in range(len(by))]
-    one_period = len(edges) == 2
-    period = "1" if one_period else engine.number_among("x.ts", "timestamptz")
-    columns = ", ".join(["period", *names])
-    sql = (
-        f"SELECT {columns}, {sums_sql()} FROM (SELECT {period} AS period, x.* FROM ("
-        + " UNION ALL ".join(part for part, _ in parts)
-        + f") x) x GROUP BY {columns} LIMIT {most + 1}"
-    )
-    given = ([] if one_period else [engine.edges(edges)]) + [value for _, values in parts for value in values]
-    with reading(wanted), connection.cursor() as cursor:
-        cursor.execute(sql, given)
-        rows = cursor.fetchall()
-    if len(rows) > most:
-        raise TooManyFigures
-    found = Answer()
-    for number, *rest in rows:
-        place = number - 1, tuple([_read(name, value) for name, value in zip(by, rest, strict=False)])
-        row = Figures.of(rest[len(by) :])
-        # Sums say all zeros where calls say nothing: both are calls without an agent.
-        found.figures[place] = found.figures[place] + row if place in found.figures else row
-    return found
+    return " UNION ALL ".join(part for part, _ in parts), [value for _, values in parts for value in values]
 
 
 def reading(wanted: Wanted) -> AbstractContextManager[None]:

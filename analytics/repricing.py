@@ -1,7 +1,13 @@
 """What the calls of a model would have cost at other prices: exact, each call at the rates that it would have met.
 
-Calls are added up in the database by what decides about rates, so that a million of them come back as a few rows: the
-workspace, between which thresholds the prompt lies, and between which hours of the day (UTC) the call was priced.
+The usual price is one for all calls, and the sums that there are anyway (docs/adr/0011) tell what they would have cost. But
+sums have no hour of admission, don't tell a short prompt from a long one, a cache write of five minutes from one of an
+hour, or which failed call used tokens and so costs a fee. The few calls of the last three kinds have an index
+(``usage_logs_priced_apart``): each is taken out of what the sums say and put where it belongs, in the same statement. For
+rates by the hour of the day, and for prompts that are not as long as those in the index, every call is read.
+
+Either way calls are added up in the database by what decides about rates, so that a million of them come back as a few
+rows: the workspace, between which thresholds the prompt lies, and between which hours of the day (UTC) the call was priced.
 """
 
 from __future__ import annotations
@@ -16,8 +22,10 @@ from typing import Any
 
 from django.db import connection
 
-from analytics import engine
+from analytics import engine, query
+from analytics.measures import ANSWERED
 from analytics.spans import Span
+from conversations.models.usage import LONG_PROMPT
 from llm import pricing
 from llm.models import LLM
 from llm.pricing import PriceTable
@@ -29,14 +37,36 @@ _ANY_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 _PROMPT = "(u.input_tokens + u.cached_input_tokens + u.cache_write_5m_tokens + u.cache_write_1h_tokens)"
 _PRICED = "(CASE WHEN u.total_tokens = 0 AND u.status IN ('error', 'lost') THEN 0 ELSE 1 END)"
 """A call that failed without using a token costs no fee either (``conversations.metering.cost_of_call``)."""
-_SUMS = ", ".join(
-    [
-        "COUNT(*)",
-        f"SUM({_PRICED})",
-        *(f"SUM(u.{name})" for name in ("input_tokens", "cached_input_tokens", "cache_write_5m_tokens")),
-        *("SUM(u.cache_write_1h_tokens)", "SUM(u.output_tokens)", "SUM(u.reasoning_tokens)", "SUM(u.cost_usd)"),
-    ]
-)
+_ADDED = {
+    "calls": "COUNT(*)",
+    "priced": f"SUM({_PRICED})",
+    "fresh": "SUM(u.input_tokens)",
+    "cached": "SUM(u.cached_input_tokens)",
+    "minutes": "SUM(u.cache_write_5m_tokens)",
+    "hour": "SUM(u.cache_write_1h_tokens)",
+    "answered": f"SUM({ANSWERED})",
+    "paid": "SUM(u.cost_usd)",
+}
+"""SQL: what is added up of calls ``u``."""
+_TOLD = {
+    "calls": "SUM(x.calls)",
+    "priced": "SUM(CASE WHEN x.status IN ('error', 'lost') THEN 0 ELSE x.calls END)",
+    "fresh": "SUM(x.input_tokens - x.cached_input_tokens - x.cache_write_tokens)",
+    "cached": "SUM(x.cached_input_tokens)",
+    "minutes": "SUM(x.cache_write_tokens)",
+    "hour": "0",
+    "answered": "SUM(x.output_tokens)",
+    "paid": "SUM(x.cost_usd)",
+}
+"""The same as sums ``x`` tell it: all cache writes are of five minutes, and no call that failed costs a fee."""
+_WHOLE = {"whole": "SUM(CASE WHEN u.status IN ('error', 'lost') THEN 0 ELSE 1 END)"}
+_TAKEN_OUT = {
+    **{name: f"-a.{name}" for name in _ADDED},
+    "priced": "-a.whole",
+    "minutes": "-a.minutes - a.hour",
+    "hour": "0",
+}
+"""What the sums tell of the calls ``a`` that stand apart, to be taken out of them."""
 _USD = UsdField()
 
 
@@ -63,7 +93,7 @@ def reprice(llm: LLM, *, tables: Sequence[PriceTable], span: Span) -> Repriced:
     clock = sorted({edge for table in tables for window in table.windows for edge in (window.start, window.end)})
     totals: dict[uuid.UUID, list[Any]] = defaultdict(lambda: [0, ZERO, *([ZERO] * len(tables))])
     for workspace, tier, hours, calls, priced, *tokens, paid in _rows(llm, span, thresholds, clock):
-        usage = Usage(*(int(count) for count in tokens))
+        usage = Usage(*(int(count) for count in tokens))  # reasoning costs what any other answer does
         prompt = thresholds[tier - 1] if tier else 0
         moment = datetime.combine(_ANY_DAY, clock[hours - 1] if hours else time(), UTC)
         costs = [
@@ -82,6 +112,43 @@ def reprice(llm: LLM, *, tables: Sequence[PriceTable], span: Span) -> Repriced:
 
 
 def _rows(llm: LLM, span: Span, thresholds: list[int], clock: list[time]) -> list[Any]:
+    if clock or (thresholds and thresholds[0] <= LONG_PROMPT):
+        sql, given = _calls(llm, span, thresholds, clock)
+    else:
+        sql, given = _sums(llm, span, thresholds)
+    with fleet_wide(), connection.cursor() as cursor:
+        cursor.execute(sql, given)
+        return cursor.fetchall()
+
+
+def _sums(llm: LLM, span: Span, thresholds: list[int]) -> tuple[str, list[Any]]:
+    """SQL, and its parameters: what the sums tell, the calls that stand apart out of it, and these as they are."""
+    sums, given = query.rows_sql(query.Wanted(None, llm_ids=frozenset({llm.pk})), edges=span, by=("workspace",))
+    apart = "u.cache_write_1h_tokens > 0 OR (u.status IN ('error', 'lost') AND u.total_tokens > 0)"
+    if thresholds:
+        # Written out, so that PostgreSQL sees that all of them are in the index.
+        apart += f" OR {_PROMPT} > {thresholds[0] - 1}"
+    calls, of_calls = _calls(llm, span, thresholds, [], only=apart, more=_WHOLE)
+    sql = (
+        f"WITH apart AS ({calls}) SELECT workspace_id, tier, 0, {', '.join(f'SUM({name})' for name in _ADDED)} FROM ("
+        f"SELECT x.d0 AS workspace_id, 0 AS tier, {_named(_TOLD)} FROM ({sums}) x GROUP BY x.d0 "
+        f"UNION ALL SELECT a.workspace_id, 0, {_named(_TAKEN_OUT)} FROM apart a "
+        f"UNION ALL SELECT a.workspace_id, a.tier, {', '.join(_ADDED)} FROM apart a"
+        ") x GROUP BY workspace_id, tier"
+    )
+    return sql, [*of_calls, *given]
+
+
+def _calls(
+    llm: LLM,
+    span: Span,
+    thresholds: list[int],
+    clock: list[time],
+    *,
+    only: str = "1 = 1",
+    more: dict[str, str] | None = None,
+) -> tuple[str, list[Any]]:
+    """SQL, and its parameters: the calls, ``only`` some of them maybe, read one by one."""
     given: list[Any] = []
     tier = hours = "0"
     if thresholds:
@@ -92,12 +159,15 @@ def _rows(llm: LLM, span: Span, thresholds: list[int], clock: list[time]) -> lis
         hours = engine.number_among(moment, "time")
         given.append(edges)
     is_postgresql = engine.is_postgresql()
+    asked = f"u.llm_id = %s AND u.created_at >= %s AND u.created_at < %s AND ({only})"
     calls = (
-        f"SELECT u.workspace_id, {tier} AS tier, {hours} AS hours, {_SUMS} FROM usage_logs u "
-        f"WHERE {'u.workspace_id = w.id AND ' if is_postgresql else ''}u.llm_id = %s AND u.created_at >= %s AND u.created_at < %s GROUP BY 1, 2, 3"
+        f"SELECT u.workspace_id, {tier} AS tier, {hours} AS hours, {_named({**_ADDED, **(more or {})})} "
+        f"FROM usage_logs u WHERE {'u.workspace_id = w.id AND ' if is_postgresql else ''}{asked} GROUP BY 1, 2, 3"
     )
     # Workspace by workspace, by the index that begins with it and the model: the calls of all other models are not read.
     sql = f"SELECT x.* FROM workspaces w CROSS JOIN LATERAL ({calls}) x" if is_postgresql else calls
-    with fleet_wide(), connection.cursor() as cursor:
-        cursor.execute(sql, [*given, engine.param(llm.pk), *engine.params(span)])
-        return cursor.fetchall()
+    return sql, [*given, engine.param(llm.pk), *engine.params(span)]
+
+
+def _named(columns: dict[str, str]) -> str:
+    return ", ".join(f"{sql} AS {name}" for name, sql in columns.items())

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Self
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
+from django.db.models.lookups import GreaterThan
 from django.utils.translation import gettext_lazy as _
 
 from billing.models import BillingEvent, Hold
@@ -14,6 +15,9 @@ from llm.models import LLM, LLMPrice
 from synapscale.common.models import TenantFK, TenantModel
 from synapscale.common.money import UsdField
 from workspaces.models import AccessToken, User
+
+LONG_PROMPT = 100_000
+"""Calls whose prompt has more tokens are in ``usage_logs_priced_apart``: most rates for long prompts begin at 128,000."""
 
 
 class UsageLogQuerySet(models.QuerySet["UsageLog"]):
@@ -100,6 +104,22 @@ class UsageLog(TenantModel):
                 fields=["id", "status", "key_source", "is_estimate"],
                 condition=~Q(status="success") | ~Q(key_source="global") | Q(is_estimate=True),
                 name="usage_logs_unusual",
+            ),
+            # And who ask what calls would cost at another price: those of which the sums don't tell it (analytics.repricing).
+            models.Index(
+                fields=["workspace", "llm", "-created_at"],
+                condition=Q(cache_write_1h_tokens__gt=0)
+                | Q(status__in=["error", "lost"], total_tokens__gt=0)
+                | Q(
+                    GreaterThan(
+                        F("input_tokens")
+                        + F("cached_input_tokens")
+                        + F("cache_write_5m_tokens")
+                        + F("cache_write_1h_tokens"),
+                        LONG_PROMPT,
+                    )
+                ),
+                name="usage_logs_priced_apart",
             ),
             models.Index(
                 fields=["provider_request_id"],

@@ -39,6 +39,8 @@ class Call:
     charged: int = 0
     latency_ms: int | None = 100
     first_token_ms: int | None = None
+    priced_at: datetime | None = None
+    """When it was admitted; otherwise when it was settled."""
 
     @property
     def figures(self) -> Figures:
@@ -88,7 +90,7 @@ def write(calls: Iterable[Call]) -> list[UsageLog]:
             agent=call.agent,
             llm=call.llm,
             price=LLMPrice.objects.get(llm=call.llm),
-            priced_at=call.at,
+            priced_at=call.priced_at or call.at,
             input_tokens=fresh,
             cached_input_tokens=cached,
             cache_write_5m_tokens=minutes,
