@@ -40,7 +40,10 @@ class Timed(Case):
 
         self.queries = []
         with connection.execute_wrapper(self._note):
-            self.answer = self.client.get(self.page.path)
+            if self.page.posted:
+                self.answer = self.client.post(self.page.path, dict(self.page.posted))
+            else:
+                self.answer = self.client.get(self.page.path)
             if self.answer.streaming:
                 next(iter(self.answer.streaming_content), None)
 
@@ -58,9 +61,14 @@ class Timed(Case):
         return self.answer.status_code == harness.OK and not is_file
 
     @property
+    def _is_refused(self) -> bool:
+        """Whether a form that was posted came back with errors, instead of what it would do."""
+        return bool(self.page.posted) and 'name="confirmed"' not in self.answer.text
+
+    @property
     def is_over(self) -> bool:
         """Over a limit, or broken."""
-        if self.answer.status_code >= harness.SERVER_ERROR:
+        if self.answer.status_code >= harness.SERVER_ERROR or self._is_refused:
             return True
         return self.is_page and (self.median > LIMIT_MS or len(self.queries) > LIMIT_QUERIES)
 
@@ -70,6 +78,7 @@ def rows_of(model: Any) -> Iterator[tuple[str, Any]]:
     from benchmarks.office_calls import run
     from synapscale.common.tenancy import fleet_wide
 
+    busiest = "SELECT llm_id FROM bench_calls GROUP BY 1 ORDER BY count(*) DESC LIMIT 1"
     heavy = {
         "workspaces.Workspace": [("largest", "SELECT workspace_id FROM bench_spaces WHERE rank = 1")],
         "billing.Wallet": [("largest", "SELECT wallet_id FROM bench_spaces WHERE rank = 1")],
@@ -78,7 +87,8 @@ def rows_of(model: Any) -> Iterator[tuple[str, Any]]:
         "workspaces.User": [("busiest", "SELECT users[1] FROM bench_spaces WHERE rank = 1")],
         "workspaces.AccessToken": [("busiest", "SELECT tokens[1] FROM bench_spaces WHERE rank = 1")],
         "conversations.Agent": [("busiest", "SELECT agents[1] FROM bench_spaces WHERE rank = 1")],
-        "llm.LLM": [("busiest", "SELECT llm_id FROM bench_calls GROUP BY 1 ORDER BY count(*) DESC LIMIT 1")],
+        "llm.LLM": [("busiest", busiest)],
+        "llm.PriceProposal": [("busiest", f"SELECT id FROM price_proposals WHERE llm_id = ({busiest})")],
         "billing.BillingEvent": [
             ("charge", "SELECT event_id FROM bench_calls WHERE charged > 0 AND NOT is_open LIMIT 1")
         ],
@@ -110,6 +120,7 @@ def arguments() -> dict[str, list[Any]]:
 def pages(pattern: str) -> list[Any]:
     from benchmarks import office_pages
     from benchmarks.office_rows import ROOT
+    from llm.models import LLM
     from workspaces.models import User
 
     root = User.objects.get(email=ROOT)
@@ -124,6 +135,8 @@ def pages(pattern: str) -> list[Any]:
         yield from office_pages.pages(rows, arguments())
         yield from office_pages.lists(root, rows)
         yield from office_pages.autocompletes(rows)
+        for _, llm in [row for row in rows(LLM) if row[0] == "busiest"]:
+            yield from office_pages.previews(llm)
 
     return office_pages.matching(all_of_them(), pattern)
 
@@ -201,6 +214,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, help="calls to make")
     parser.add_argument("--conversations", type=int, help="conversations that they are made in")
+    parser.add_argument("--models", type=int, help="models that they are made to")
     parser.add_argument("--database", help="a database beside that of DATABASE_URL, filled when it is new, and kept")
     parser.add_argument("--pages", default="", help="a regular expression: only these")
     parser.add_argument(
@@ -220,7 +234,11 @@ def main() -> int:
     with database:
         if not office_rows.is_filled():
             start = time.perf_counter()
-            office_rows.fill(rows=asked.rows or office_rows.ROWS, talks=asked.conversations or office_rows.TALKS)
+            office_rows.fill(
+                rows=asked.rows or office_rows.ROWS,
+                talks=asked.conversations or office_rows.TALKS,
+                models=asked.models or office_rows.MODELS,
+            )
             print(f"made in {time.perf_counter() - start:.0f} s")
         return measure(asked.pages, runs=asked.runs, is_verbose=asked.verbose)
 

@@ -1,10 +1,12 @@
-"""All pages of the back office that GET opens, found by walking its URL patterns, so that a page added later is in by itself.
+"""All pages of the back office that GET opens, found by walking its URL patterns, so that a page added later is in by itself,
+and the preview of a new price, which a form is posted for.
 
 The benchmark times them, a test counts their queries.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from django.test import RequestFactory
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from synapscale.common.admin import OperatorAdmin
+from synapscale.common.models import new_id
 from synapscale.common.tenancy import fleet_wide
 
 PREFIX = "admin/"
@@ -42,6 +45,8 @@ class Page:
     kind: str
     name: str
     path: str
+    posted: tuple[tuple[str, str], ...] = ()
+    """The form, where one is posted; it must change nothing, for it is posted again and again."""
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.name}"
@@ -193,10 +198,30 @@ def autocompletes(rows_of: RowsOf) -> Iterator[Page]:
                 yield Page("autocomplete", f"{model._meta.label}.{name}: {term}", path)
 
 
+def previews(llm: Model) -> Iterator[Page]:
+    """What the calls of ``llm`` would have cost: at one price, with rates for long prompts, and by the hour of the day."""
+    rates = {"input": "1.5", "output": "2.5"}
+    prices = {
+        "one price": {"request_fee_usd": "0.001"},
+        "long prompts": {"tiers": json.dumps([{"above_input_tokens": 200_000, **rates}])},
+        "long prompts, of 1,000 tokens": {"tiers": json.dumps([{"above_input_tokens": 1000, **rates}])},
+        "times of day": {"windows": json.dumps([{"start": "22:00", "end": "06:30", **rates}])},
+    }
+    for name, price in prices.items():
+        form = {
+            "reference": str(new_id()),
+            "begins": "now",
+            "input_usd_per_mtok": "1",
+            "output_usd_per_mtok": "2",
+            **price,
+        }
+        yield Page("preview", name, reverse("admin:llm_llm_new_price", args=[llm.pk]), tuple(form.items()))
+
+
 def matching(found: Iterable[Page], pattern: str) -> list[Page]:
     """Those whose description matches, each path once."""
-    kept: dict[str, Page] = {}
+    kept: dict[Any, Page] = {}
     for page in found:
         if re.search(pattern, str(page), re.IGNORECASE):
-            kept.setdefault(page.path, page)
+            kept.setdefault((page.path, page.posted), page)
     return list(kept.values())

@@ -19,10 +19,10 @@ MODELS = 12
 ROOT = "root@example.org"
 
 
-def fill(*, rows: int, talks: int) -> None:
+def fill(*, rows: int, talks: int, models: int) -> None:
     """Make everything, on an empty, migrated PostgreSQL database."""
     run("SET statement_timeout = 0")
-    _people_and_models()
+    _people_and_models(models)
     office_calls.fill(rows=rows, talks=talks)
     _what_people_say()
     _around()
@@ -39,7 +39,7 @@ def is_filled() -> bool:
     return name is not None
 
 
-def _people_and_models() -> None:
+def _people_and_models(models: int) -> None:
     from conversations.models import Agent
     from llm.models import LLM
     from workspaces.models import AccessToken, Membership, User, Workspace
@@ -53,7 +53,7 @@ def _people_and_models() -> None:
             context_window=100_000,
             max_output_tokens=8192,
         )
-        for n in range(MODELS + 2)
+        for n in range(models + 2)
     ]
     LLM.objects.bulk_create(llms)
     for n, llm in enumerate(llms):
@@ -75,7 +75,7 @@ def _people_and_models() -> None:
                 AccessToken(user=user, workspace=space, name="Laptop", prefix=f"{len(tokens):08}", digest=f"{user.pk}")
             )
         for n in range(max(1, 20 // (rank + 1))):
-            llm = llms[(rank + n * 5) % MODELS]
+            llm = llms[(rank + n * 5) % models]
             agents.append(
                 Agent(workspace=space, name=f"Agent {n}", llm=llm, is_default=not n, system_prompt="Be kind.")
             )
