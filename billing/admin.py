@@ -1,4 +1,4 @@
-"""Back office: wallets, holds and the ledger. Money moves by ``billing.ledger`` alone, asked for in ``billing.money_page``."""
+"""Back office: wallets, holds and the ledger. Money moves by ``billing.ledger`` alone, asked for in ``billing.money_actions``."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from unfold.decorators import action
 
 from billing import money_actions, wallet_ledger
 from billing.models import BillingEvent, Hold, HoldIncident, TokenSpend, Wallet
-from billing.money_page import money_page
 from billing.passwords import is_their_password, password_field
-from synapscale.common.admin import OperatorForm, TenantAdmin, ViewOnlyAdmin, row_key
+from synapscale.common.admin import OperatorAdmin, OperatorForm, TenantAdmin, ViewOnlyAdmin, row_key
 from synapscale.common.amounts import dollars
+from synapscale.common.confirming import confirm_page
 from synapscale.common.money import MAX_USD, ZERO
 from workspaces.models import User
 
@@ -60,6 +60,14 @@ def lendable(mode: str, credit_limit: Decimal) -> Decimal:
     if mode == Wallet.Mode.UNTRACKED:
         return MAX_USD
     return credit_limit if mode == Wallet.Mode.POSTPAID else ZERO
+
+
+def _money_page(
+    model_admin: OperatorAdmin, request: HttpRequest, action: money_actions.MoneyAction
+) -> HttpResponseBase:
+    """Answer a request for ``action``. The wallet's page comes after."""
+    back = reverse("admin:billing_wallet_change", args=[action.wallet.pk])
+    return confirm_page(model_admin, request, action, back=back)
 
 
 @admin.register(Wallet)
@@ -149,19 +157,19 @@ class WalletAdmin(TenantAdmin):
 
     @action(description=_("Top up"), url_path="top-up", icon="add", permissions=["top_up"])
     def top_up(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
-        return money_page(self, request, money_actions.TopUp(self._wallet(request, object_id)))
+        return _money_page(self, request, money_actions.TopUp(self._wallet(request, object_id)))
 
     @action(description=_("Adjust"), url_path="adjust", icon="tune", permissions=["adjust"])
     def adjust(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
-        return money_page(self, request, money_actions.Adjust(self._wallet(request, object_id)))
+        return _money_page(self, request, money_actions.Adjust(self._wallet(request, object_id)))
 
     @action(description=_("Suspend"), url_path="suspend", icon="block", permissions=["suspend"])
     def suspend(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
-        return money_page(self, request, money_actions.Suspend(self._wallet(request, object_id)))
+        return _money_page(self, request, money_actions.Suspend(self._wallet(request, object_id)))
 
     @action(description=_("Open again"), url_path="reopen", icon="lock_open", permissions=["suspend"])
     def reopen(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
-        return money_page(self, request, money_actions.Reopen(self._wallet(request, object_id)))
+        return _money_page(self, request, money_actions.Reopen(self._wallet(request, object_id)))
 
     # The whole ledger
 
@@ -272,7 +280,7 @@ class BillingEventAdmin(ViewOnlyAdmin):
     def refund(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
         events = BillingEvent.objects.select_related("workspace", "wallet__workspace", "user")
         event = get_object_or_404(events, pk=row_key(object_id))
-        return money_page(self, request, money_actions.Refund(event.wallet, event))
+        return _money_page(self, request, money_actions.Refund(event.wallet, event))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[BillingEvent]:
         return super().get_queryset(request).prefetch_related("usage_logs", "original__usage_logs")

@@ -1,17 +1,21 @@
-"""What operators do with money: what each asks for, what it would do, and doing it. ``billing.money_page`` shows them.
+"""What operators do with money, each confirmed before it is done, and with the password where it is much.
 
-Each is done once for a reference that is made with the form, so a form that is sent twice moves nothing twice.
+Each is done once for a reference that is made with the form, so a double click, a reload or a form that is sent again moves
+nothing twice.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, ClassVar
 
 from django import forms
+from django.conf import settings
+from django.contrib import messages
+from django.db import transaction
 from django.utils import formats, timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -19,21 +23,17 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from billing import ledger, wallet_ledger
 from billing.models import BillingEvent, Wallet
+from billing.passwords import PasswordForm
+from synapscale.common import audit
 from synapscale.common.amounts import dollars
-from synapscale.common.confirming import reason_field
-from synapscale.common.models import new_id
-from synapscale.common.money import ZERO
+from synapscale.common.confirming import Deed, Facts, OnceField, Said, reason_field
+from synapscale.common.money import ZERO, usd_text
 from synapscale.common.presenting import MoneyInput
 from workspaces.models import User
 
-Effect = list[tuple[str, str]]
-
-
-def new_reference() -> str:
-    return f"office:{new_id()}"
-
 
 class ReasonForm(forms.Form):
+    reference = OnceField()
     reason = reason_field(gettext_lazy("Kept with the movement; the customer may read it."))
 
 
@@ -65,33 +65,29 @@ class Done:
 
 
 @dataclass(frozen=True)
-class MoneyAction(ABC):
+class MoneyAction(Deed):
     """One of the things below, on ``wallet``."""
 
     wallet: Wallet
 
-    title: ClassVar[Any]
-    button: ClassVar[Any]
     form: ClassVar[type[forms.Form]] = AmountForm
-    permission: ClassVar[str]
-    is_dangerous: ClassVar[bool] = False
 
-    def initial(self) -> dict[str, Any]:
-        return {}
+    @property
+    def subject(self) -> str:
+        return self.wallet.workspace.name
 
-    def facts(self) -> Effect:
-        """What is worth knowing before."""
+    def facts(self) -> Facts:
         return [
             (_("Balance"), dollars(self.wallet.balance)),
             (_("Held for calls under way"), dollars(self.wallet.held)),
             (_("Available"), dollars(self.wallet.available)),
         ]
 
-    def moves(self, given: dict[str, Any]) -> Decimal:
+    def moves(self, given: Mapping[str, Any]) -> Decimal:
         """What is added to the balance (USD)."""
         return Decimal(given["amount"])
 
-    def effect(self, given: dict[str, Any]) -> Effect:
+    def effect(self, given: Mapping[str, Any]) -> Facts:
         moved = self.moves(given)
         return [
             (_("Moves"), f"{'+' if moved > 0 else ''}{dollars(moved)}"),
@@ -99,9 +95,36 @@ class MoneyAction(ABC):
             (_("Available"), f"{dollars(self.wallet.available)} → {dollars(self.wallet.available + moved)}"),
         ]
 
+    def proof(self, given: Mapping[str, Any], data: Any, *, user: User) -> PasswordForm | None:
+        return PasswordForm(data, user=user) if abs(self.moves(given)) > settings.OFFICE_REAUTH_USD else None
+
+    def do(self, given: Mapping[str, Any], *, actor: User) -> Said:
+        wallets = Wallet.objects.filter(workspace_id=self.wallet.workspace_id, pk=self.wallet.pk)
+        with transaction.atomic():
+            before = wallets.select_for_update(no_key=True).get()  # what the audit log says was before
+            done = self.move(given, actor=actor)
+            if not done.is_new:
+                return Said(_("This was done already; nothing was done twice."), messages.WARNING)
+            audit.record(
+                before,
+                what=done.what,
+                changes=_moved(before, wallets.get()),
+                actor=actor,
+                reason=given["reason"],
+                reference=given["reference"],
+                **done.facts,
+            )
+        return Said(done.said)
+
     @abstractmethod
-    def do(self, given: dict[str, Any], *, reference: str, actor: User) -> Done:
+    def move(self, given: Mapping[str, Any], *, actor: User) -> Done:
         """Do it, in the caller's transaction. Raises a Refusal."""
+
+
+def _moved(before: Wallet, now: Wallet) -> dict[str, audit.Change]:
+    changes: dict[str, audit.Change] = {"balance": (usd_text(before.balance), usd_text(now.balance))}
+    changes["status"] = (before.status, now.status)
+    return {name: (old, new) for name, (old, new) in changes.items() if old != new}
 
 
 class TopUp(MoneyAction):
@@ -110,11 +133,11 @@ class TopUp(MoneyAction):
     form = TopUpForm
     permission = "billing.top_up_wallet"
 
-    def do(self, given: dict[str, Any], *, reference: str, actor: User) -> Done:
+    def move(self, given: Mapping[str, Any], *, actor: User) -> Done:
         event, is_new = ledger.credit(
             workspace=self.wallet.workspace,
             amount=given["amount"],
-            reference=reference,
+            reference=given["reference"],
             description=given["reason"],
             actor=actor,
             payment_transaction_id=given["payment"],
@@ -128,11 +151,11 @@ class Adjust(MoneyAction):
     button = gettext_lazy("Adjust")
     permission = "billing.adjust_wallet"
 
-    def do(self, given: dict[str, Any], *, reference: str, actor: User) -> Done:
+    def move(self, given: Mapping[str, Any], *, actor: User) -> Done:
         event, is_new = ledger.adjust(
             workspace=self.wallet.workspace,
             amount=given["amount"],
-            reference=reference,
+            reference=given["reference"],
             description=given["reason"],
             actor=actor,
         )
@@ -156,18 +179,18 @@ class Refund(MoneyAction):
         return {"amount": self.left}
 
     @property
-    def _charge(self) -> Effect:
+    def _charge(self) -> Facts:
         """Which one it is: beside it in the ledger stand others that look the same."""
         event, somebody = self.original, self.original.user
         at = formats.date_format(timezone.localtime(event.created_at), "SHORT_DATETIME_FORMAT", use_l10n=True)
-        found = [(_("Charge"), _("number %(number)s of %(time)s") % {"number": event.seq, "time": at})]
+        found: Facts = [(_("Charge"), _("number %(number)s of %(time)s") % {"number": event.seq, "time": at})]
         if somebody:
             found.append((_("Whose call"), somebody.email))
         if event.description:
             found.append((_("What for"), event.description))
         return found
 
-    def facts(self) -> Effect:
+    def facts(self) -> Facts:
         return [
             *self._charge,
             (_("Charged"), dollars(-self.original.amount_usd)),
@@ -176,14 +199,14 @@ class Refund(MoneyAction):
             *super().facts(),
         ]
 
-    def effect(self, given: dict[str, Any]) -> Effect:
+    def effect(self, given: Mapping[str, Any]) -> Facts:
         return [*self._charge, *super().effect(given)]
 
-    def do(self, given: dict[str, Any], *, reference: str, actor: User) -> Done:
+    def move(self, given: Mapping[str, Any], *, actor: User) -> Done:
         event, is_new = ledger.refund(
             original=self.original,
             amount=given["amount"],
-            reference=reference,
+            reference=given["reference"],
             description=given["reason"],
             actor=actor,
         )
@@ -200,10 +223,10 @@ class _Switch(MoneyAction):
     to: ClassVar[str]
     what: ClassVar[Any]
 
-    def moves(self, given: dict[str, Any]) -> Decimal:
+    def moves(self, given: Mapping[str, Any]) -> Decimal:
         return ZERO
 
-    def do(self, given: dict[str, Any], *, reference: str, actor: User) -> Done:
+    def move(self, given: Mapping[str, Any], *, actor: User) -> Done:
         rows = Wallet.objects.filter(workspace_id=self.wallet.workspace_id, pk=self.wallet.pk)
         is_new = bool(rows.exclude(status=self.to).update(status=self.to))
         return Done(self.what, str(self.what), is_new)
@@ -216,7 +239,7 @@ class Suspend(_Switch):
     what = gettext_lazy("Suspended.")
     is_dangerous = True
 
-    def effect(self, given: dict[str, Any]) -> Effect:
+    def effect(self, given: Mapping[str, Any]) -> Facts:
         return [
             (_("New calls that cost money"), _("refused from now on")),
             (_("Calls under way"), _("finish, and are charged: %(held)s held") % {"held": dollars(self.wallet.held)}),
@@ -230,7 +253,7 @@ class Reopen(_Switch):
     to = Wallet.Status.OPEN
     what = gettext_lazy("Opened again.")
 
-    def effect(self, given: dict[str, Any]) -> Effect:
+    def effect(self, given: Mapping[str, Any]) -> Facts:
         return [
             (_("New calls"), _("answered again")),
             (_("Available"), dollars(self.wallet.available)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from django import forms
 from django.db import transaction
@@ -29,7 +30,16 @@ def password_field(*, required: bool = True, help_text: object = "") -> forms.Ch
 
 
 class PasswordForm(forms.Form):
-    password = password_field()
+    """Of ``user``, whose wrong guesses are counted when it is looked at."""
+
+    password = password_field(help_text=gettext_lazy("So much money asks for your password."))
+
+    def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.user = user
+
+    def clean(self) -> None:
+        is_their_password(self.user, self)
 
 
 def is_their_password(user: User, form: forms.BaseForm) -> bool:

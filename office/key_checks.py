@@ -27,9 +27,8 @@ from conversations.models import Message
 from llm import client, fault_words, own_keys
 from office import shown
 from synapscale.common import audit
-from synapscale.common.confirming import Deed, Facts, Said, confirm_page
+from synapscale.common.confirming import Deed, Facts, OnceField, Said, confirm_page
 from synapscale.common.errors import Refusal
-from synapscale.common.models import new_id
 from synapscale.common.panels import Tool
 from workspaces.models import Membership, UserVariable, Workspace
 
@@ -117,9 +116,9 @@ def member_for(key: UserVariable) -> Membership | None:
 
 
 class OnceForm(forms.Form):
-    """Made with the page and sent with the button: a double click makes one call."""
+    """A double click makes one call."""
 
-    once = forms.RegexField(r"^office:[0-9a-f-]{36}$", widget=forms.HiddenInput)
+    once = OnceField()
 
 
 @dataclass(frozen=True)
@@ -131,9 +130,6 @@ class KeyTest(Deed):
     button = gettext_lazy("Make the call")
     permission = PERMISSION
     form = OnceForm
-
-    def initial(self) -> dict[str, Any]:
-        return {"once": f"office:{new_id()}"}
 
     @property
     def subject(self) -> str:

@@ -6,6 +6,7 @@ is sent again. The view is in no transaction: what a deed does is one of its own
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from synapscale.common.errors import Refusal
+from synapscale.common.models import new_id
+from synapscale.common.presenting import is_confirmed
 
 Facts = list[tuple[Any, Any]]
 """What something is called, and what it is."""
@@ -41,6 +44,24 @@ def reason_field(help_text: Any, *, required: bool = True, max_length: int = 300
 
 class ReasonForm(forms.Form):
     reason = reason_field(gettext_lazy("Kept in the audit log."))
+
+
+_ONCE = re.compile(r"^office:[0-9a-f-]{36}$")
+
+
+class _OnceInput(forms.HiddenInput):
+    def format_value(self, value: Any) -> str:
+        """What was made with the first page; a new one where there is none, or something else in its place."""
+        return str(value) if value and _ONCE.fullmatch(str(value)) else f"office:{new_id()}"
+
+
+class OnceField(forms.RegexField):
+    """Made with the page and sent along with its forms: what was done once for it is not done again."""
+
+    widget = hidden_widget = _OnceInput
+
+    def __init__(self) -> None:
+        super().__init__(_ONCE)
 
 
 class NothingToType(forms.Form):
@@ -80,6 +101,10 @@ class Deed(ABC):
     def effect(self, given: Mapping[str, Any]) -> Facts:
         """What it would do, as things are now."""
 
+    def proof(self, given: Mapping[str, Any], data: Any, *, user: Any) -> forms.Form | None:
+        """What ``user`` has to give together with the button, bound to ``data``; None: the button is enough."""
+        return None
+
     @abstractmethod
     def do(self, given: Mapping[str, Any], *, actor: Any) -> Said | None:
         """Do it; None: there was nothing left to be done. Raises a Refusal."""
@@ -96,12 +121,16 @@ def confirm_page(
     """Answer a request for ``deed``; afterwards the browser goes to ``back``. ``hidden`` is sent along with the forms."""
     if not request.user.has_perm(deed.permission):
         raise PermissionDenied
-    is_typed = request.method == "POST" and "typed" in request.POST
+    hidden = list(hidden)
+    is_typed = request.method == "POST" and ("typed" in request.POST or not hidden)  # a list posts what is chosen in it
     form = deed.form(request.POST if is_typed else None, initial=deed.initial())
     has_all = form.is_valid() if is_typed else not form.visible_fields()
-    if has_all and is_typed and "confirmed" in request.POST:
+    given = form.cleaned_data if has_all and is_typed else {}
+    confirms = has_all and is_typed and is_confirmed(request)
+    proof = deed.proof(given, request.POST if confirms else None, user=request.user) if has_all else None
+    if confirms and (proof is None or proof.is_valid()):
         try:
-            said = deed.do(form.cleaned_data, actor=request.user)
+            said = deed.do(given, actor=request.user)
         except Refusal as refusal:
             form.add_error(None, refusal.message)
             has_all = False
@@ -115,11 +144,13 @@ def confirm_page(
         "title": deed.title,
         "deed": deed,
         "back": back,
-        "hidden": list(hidden),
+        "hidden": hidden,
         "form": form,
-        "adminform": AdminForm(form, [(None, {"fields": list(form.fields)})], {}),  # type: ignore[arg-type]
+        "adminform": AdminForm(form, [(None, {"fields": [field.name for field in form.visible_fields()]})], {}),  # type: ignore[arg-type]
         "is_confirming": has_all,
         "facts": deed.facts(),
-        "effect": deed.effect(form.cleaned_data if form.is_bound else {}) if has_all else [],
+        "effect": deed.effect(given) if has_all else [],
+        "proof": proof,
+        "proofform": proof and AdminForm(proof, [(None, {"fields": list(proof.fields)})], {}),  # type: ignore[arg-type]
     }
     return TemplateResponse(request, "admin/confirm.html", context)

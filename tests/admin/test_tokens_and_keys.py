@@ -119,6 +119,15 @@ def test_a_tokens_expiry_is_changed_while_it_is_not_revoked(office: Office, cast
     assert again(bobs).expires_at is None
 
 
+def test_who_has_switched_languages_is_shown_the_effect_once_more(office: Office, bobs: AccessToken) -> None:
+    url = page(bobs, "expiry")
+    typed = {**CONFIRMED, "expires_at_0": "03/04/2040", "expires_at_1": "12:00"}  # March, or the 3rd of April
+
+    assert "This is what will happen" in office.client.post(url, {**typed, "language": "pt-br"}).text
+    assert again(bobs).expires_at is None
+    assert "It expires: " in said(office, office.client.post(url, {**typed, "language": "en"}))
+
+
 def test_tokens_are_found_by_when_they_expire(office: Office, cast: Cast, bobs: AccessToken) -> None:
     now = timezone.now()
     made = {}
