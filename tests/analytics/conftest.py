@@ -1,5 +1,8 @@
+from collections.abc import Iterator
+
 import pytest
 
+from tests.analytics.alerting import Listener
 from tests.api.asking import Api
 from tests.conftest import Server
 from tests.people import Person, join, make_workspace
@@ -22,3 +25,9 @@ def staff(db: None) -> Person:
 @pytest.fixture
 def dora(alice: Person) -> Person:
     return join(alice.workspace, "dora", "admin")
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    with Listener().running() as one:
+        yield one

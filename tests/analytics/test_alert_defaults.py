@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -39,12 +38,6 @@ def cast(server: Any, cast: Cast, house_keys: StandIn) -> Cast:
 def dear(cast: Cast) -> LLM:
     """A model at $1 per thousand tokens out."""
     return make_llm("openai", "dear", price=DEAR)
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    with Listener().running() as one:
-        yield one
 
 
 def generate(api: Api, person: Person, llm: LLM) -> int:

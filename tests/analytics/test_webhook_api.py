@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -143,12 +142,6 @@ def test_there_is_an_end_to_webhooks(alice: Person, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(endpoints, "MAX_PER_OWNER", 1)
     make_endpoint(alice.workspace, "https://hooks.example.com/")
     error_of(alice.post("analytics/webhooks", {"url": "https://hooks.example.com/2"}), 409, "too_many_webhooks")
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    with Listener().running() as one:
-        yield one
 
 
 @pytest.mark.django_db(transaction=True)

@@ -100,6 +100,10 @@ def change(conversation: Conversation, **fields: Any) -> None:
     Conversation.objects.filter(workspace=conversation.workspace_id, pk=conversation.pk).update(**fields)
 
 
+def change_workspace(person: Person, **fields: Any) -> None:
+    Workspace.objects.filter(pk=person.workspace.pk).update(**fields)
+
+
 def set_wallet(workspace: Workspace, **fields: Any) -> None:
     Wallet.objects.get_or_create(workspace=workspace)
     Wallet.objects.filter(workspace=workspace).update(**fields)

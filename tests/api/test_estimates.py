@@ -10,19 +10,14 @@ import pytest
 from billing.models import Hold, Wallet
 from llm.models import LLM
 from synapscale.common.tenancy import fleet_wide
-from tests.api.asking import Api, assert_invalid, balance, error_of, picture, set_wallet
-from tests.api.test_tenancy import everything
+from tests.api.asking import Api, assert_invalid, balance, change_workspace, error_of, set_wallet
+from tests.api.estimating import ADD, ESTIMATE, HELLO, IMAGE, estimated, own_key, the_row
 from tests.catalogue import make_llm
 from tests.hosting import make_connection
 from tests.people import Cast, Person, fund
 from tests.providers.standins import StandIn
-from workspaces.models import AccessToken, UserVariable, Workspace
+from workspaces.models import AccessToken, UserVariable
 
-ESTIMATE = "llm/estimate"
-HELLO = {"prompt": "Hello"}
-MICRO = Decimal("0.000001")
-ADD = {"name": "add", "description": "Adds.", "parameters": {"type": "object", "properties": {}}}
-IMAGE = {"type": "image", "data": picture(800, 600)}
 TURNS = [
     {"role": "system", "content": "In Latin."},
     {"role": "user", "content": "One and one?", "attachments": [IMAGE]},
@@ -33,36 +28,9 @@ DAY_AND_NIGHT = [
     {"start": "00:00", "end": "12:00", "input": "3", "output": "7"},
     {"start": "12:00", "end": "00:00", "input": "3", "output": "7"},
 ]
-REFUSED = {"expected_cost": None, "worst_case": None, "is_affordable": False}
 
 
-def estimated(api: Api, person: Person, **body: Any) -> list[dict[str, Any]]:
-    """The rows, after making sure that nothing has changed anywhere."""
-    before = everything()
-    response = api.post(person, ESTIMATE, {**({} if "messages" in body else HELLO), **body})
-    assert response.status_code == 200, response.text
-    assert everything() == before
-    assert set(response.json()) == {"results"}
-    rows: list[dict[str, Any]] = response.json()["results"]
-    return rows
-
-
-def the_row(api: Api, person: Person, **body: Any) -> dict[str, Any]:
-    [row] = estimated(api, person, **body)
-    return row
-
-
-def own_key(name: str = "openai", **owner: Any) -> None:
-    variable = UserVariable(category="api_key", name=name, **owner)
-    variable.set_value("sk-own-0123456789")
-    variable.save()
-
-
-def change_workspace(person: Person, **fields: Any) -> None:
-    Workspace.objects.filter(pk=person.workspace.pk).update(**fields)
-
-
-# --- The figures ----------------------------------------------------------------------------------------------------
+# --- The figures ------------------------------------------------------------------------------------------------------
 
 
 def test_a_row(api: Api, alice: Person, llm: LLM, paid: StandIn) -> None:
@@ -207,7 +175,7 @@ def test_an_untracked_wallet_pays_nothing(api: Api, alice: Person, llm: LLM, hou
     assert (row["expected_cost"], row["worst_case"]) == ("0.00", "0.00")
 
 
-# --- The money ------------------------------------------------------------------------------------------------------
+# --- The money --------------------------------------------------------------------------------------------------------
 
 
 def test_the_balance_shortens_the_answer(api: Api, alice: Person, llm: LLM, house_keys: StandIn, audited: None) -> None:
@@ -257,109 +225,7 @@ def test_one_model_may_be_affordable_and_another_not(api: Api, alice: Person, ll
     assert [(row["model"], row["is_affordable"]) for row in rows] == [(str(llm), True), ("openai/dear", False)]
 
 
-# --- What stands in the way -----------------------------------------------------------------------------------------
-
-
-def assert_refused(api: Api, person: Person, llm: LLM, status: int, code: str, **body: Any) -> dict[str, Any]:
-    """The reason in the row is the error that a call meets."""
-    row = the_row(api, person, models=[str(llm)], **body)
-    assert row["reason"] == code
-    error_of(api.post(person, "llm/generate", {**HELLO, **body, "llm": str(llm)}), status, code)
-    return row
-
-
-def test_a_model_without_a_price(api: Api, alice: Person, paid: StandIn) -> None:
-    free = LLM.objects.create(
-        provider="openai", name="free", display_name="Free", context_window=1000, max_output_tokens=1000
-    )
-    assert assert_refused(api, alice, free, 422, "no_price") == {
-        "model": "openai/free",
-        "input_tokens": 10,
-        "output_tokens": 990,
-        **REFUSED,
-        "fits": True,
-        "is_available": False,
-        "key_source": None,
-        "reason": "no_price",
-    }
-
-
-def test_a_provider_without_a_key(api: Api, alice: Person, paid: StandIn, settings: Any) -> None:
-    settings.PROVIDERS = {**settings.PROVIDERS, "openai": {"api_key": "", "base_url": ""}}
-    row = assert_refused(api, alice, make_llm("openai"), 503, "provider_not_configured")
-    assert row == {**row, **REFUSED, "fits": True, "is_available": False, "key_source": None}
-    demo = make_llm("demo", "demo-1")
-    assert the_row(api, alice, models=[str(demo)])["is_available"] is True
-
-
-def test_who_lets_no_call_be_paid_for(api: Api, alice: Person, llm: LLM, paid: StandIn) -> None:
-    alice.user.allows_paid_fallback = False
-    alice.user.save()
-    row = assert_refused(api, alice, llm, 403, "paid_fallback_forbidden")
-    assert row == {**row, **REFUSED, "is_available": False}
-    own_key(user=alice.user)
-    assert the_row(api, alice)["key_source"] == "user"
-
-
-@pytest.mark.parametrize(
-    ("capability", "body"),
-    [("supports_vision", {"attachments": [IMAGE]}), ("supports_function_calling", {"tools": [ADD]})],
-)
-def test_what_a_model_does_not_support(
-    api: Api, alice: Person, paid: StandIn, capability: str, body: dict[str, Any]
-) -> None:
-    row = assert_refused(api, alice, make_llm(**{capability: False}), 422, "not_supported_by_model", **body)
-    assert row == {**row, **REFUSED, "input_tokens": None, "output_tokens": None, "fits": False, "is_available": False}
-
-
-def test_a_vendor_whose_images_nobody_can_price(api: Api, alice: Person, llm: LLM, paid: StandIn) -> None:
-    blind = make_llm("deepseek", supports_vision=True)
-    rows = estimated(api, alice, attachments=[IMAGE])
-    assert [(row["model"], row["reason"]) for row in rows] == [
-        (str(llm), None),
-        (str(blind), "not_supported_by_model"),
-    ]
-
-
-def test_a_prompt_that_does_not_fit(api: Api, alice: Person, paid: StandIn) -> None:
-    narrow = make_llm(context_window=100, max_output_tokens=100)
-    row = assert_refused(api, alice, narrow, 422, "context_length_exceeded", prompt="x" * 4 * 92)
-    assert row == {
-        **row,
-        **REFUSED,
-        "input_tokens": 100,
-        "output_tokens": None,
-        "fits": False,
-        "is_available": True,
-        "key_source": "global",
-    }
-    row = the_row(api, alice, prompt="x" * 4 * 91)
-    assert (row["fits"], row["input_tokens"], row["output_tokens"]) == (True, 99, 1)
-
-
-def test_models_that_are_named_and_may_not_be_called(api: Api, alice: Person, llm: LLM, paid: StandIn) -> None:
-    change_workspace(alice, allowed_models=["openai/other"])
-    row = assert_refused(api, alice, llm, 403, "model_not_allowed")
-    assert row == {**row, **REFUSED, "is_available": False}
-    change_workspace(alice, allowed_models=[])
-    AccessToken.objects.filter(user=alice.user).update(allowed_models=["openai/other"])
-    assert_refused(api, alice, llm, 403, "model_not_allowed")
-    AccessToken.objects.filter(user=alice.user).update(allowed_models=[])
-    LLM.objects.filter(pk=llm.pk).update(is_active=False)
-    assert_refused(api, alice, llm, 422, "model_retired")
-
-
-def test_suspended_ones(api: Api, alice: Person, llm: LLM, paid: StandIn) -> None:
-    set_wallet(alice.workspace, status="suspended")
-    row = assert_refused(api, alice, llm, 403, "wallet_suspended", max_tokens=1000)
-    assert (row["worst_case"], row["is_affordable"], row["is_available"]) == ("0.002019", False, True)
-    set_wallet(alice.workspace, status="open")
-    change_workspace(alice, status=Workspace.Status.SUSPENDED)
-    row = assert_refused(api, alice, llm, 403, "workspace_suspended")
-    assert row == {**row, **REFUSED, "is_available": False}
-
-
-# --- Which models, and in which order -------------------------------------------------------------------------------
+# --- Which models, and in which order ---------------------------------------------------------------------------------
 
 
 def test_the_cheapest_first_then_by_name_and_last_what_can_not_be_called(
@@ -415,7 +281,7 @@ def test_as_many_queries_however_many_models(
         alice.post(ESTIMATE, HELLO)
 
 
-# --- Who, and what not ----------------------------------------------------------------------------------------------
+# --- Who --------------------------------------------------------------------------------------------------------------
 
 
 def test_who_may(api: Api, cast: Cast, victor: Person, llm: LLM, paid: StandIn) -> None:
@@ -428,29 +294,3 @@ def test_who_may(api: Api, cast: Cast, victor: Person, llm: LLM, paid: StandIn) 
     assert (row["expected_cost"], row["is_affordable"]) == ("0.00002", False)
     error_of(api.post(victor, ESTIMATE, HELLO), 403, "permission_denied")
     assert paid.requests == []
-
-
-@pytest.mark.parametrize(
-    ("body", "field"),
-    [
-        ({}, "prompt"),
-        ({"prompt": " "}, "prompt"),
-        ({**HELLO, "messages": [{"role": "user", "content": "x"}]}, "prompt"),
-        ({"messages": [{"role": "assistant", "content": "x"}]}, "messages"),
-        ({**HELLO, "llm": "openai/openai-test"}, "llm"),
-        ({**HELLO, "stream": False}, "stream"),
-        ({**HELLO, "temperature": 1}, "temperature"),
-        ({**HELLO, "response_schema": {"type": "object"}}, "response_schema"),
-        ({**HELLO, "output_tokens": -1}, "output_tokens"),
-        ({**HELLO, "output_tokens": 1.5}, "output_tokens"),
-        ({**HELLO, "output_tokens": True}, "output_tokens"),
-        ({**HELLO, "output_tokens": 10_000_001}, "output_tokens"),
-        ({**HELLO, "max_tokens": 0}, "max_tokens"),
-        ({**HELLO, "tools": [ADD, ADD]}, "tools"),
-        ({**HELLO, "nothing": 1}, "nothing"),
-    ],
-)
-def test_a_wrong_request_is_refused_by_field(
-    api: Api, alice: Person, llm: LLM, body: dict[str, Any], field: str
-) -> None:
-    assert_invalid(api.post(alice, ESTIMATE, body), field)

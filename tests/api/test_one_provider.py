@@ -9,18 +9,14 @@ import pytest
 
 from conversations.models import Message, UsageLog
 from llm.models import LLM, ProviderConnection, ProviderName
-from tests.api.asking import Api, assert_invalid, balance, error_of, make_agent
+from tests.api.asking import Api, assert_invalid, balance, change_workspace, error_of, make_agent
 from tests.catalogue import make_llm
 from tests.hosting import HOST_KEY, make_connection
 from tests.people import Person
 from tests.providers.standins import StandIn, refusal
-from workspaces.models import AccessToken, Workspace
+from workspaces.models import AccessToken
 
 HELLO = {"prompt": "Hello"}
-
-
-def change_workspace(person: Person, **fields: Any) -> None:
-    Workspace.objects.filter(pk=person.workspace.pk).update(**fields)
 
 
 def answered_by(api: Api, person: Person, provider: str, **body: Any) -> str:

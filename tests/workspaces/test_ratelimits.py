@@ -1,72 +1,22 @@
-"""Rate limits: exact to the thousandth, whoever asks at whatever moment, and nothing taken by a call that is refused."""
+"""Rate limits: exact to the thousandth, and nothing taken by a call that is refused."""
 
 from __future__ import annotations
 
-import threading
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from fractions import Fraction
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
-from django.db.models import DateTimeField, F, Value
-from django.test.utils import CaptureQueriesContext
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from django.db import transaction
+from django.db.models import F
 
 from synapscale.common.errors import RateLimited
 from tests.people import Cast, Person
-from tests.together import at_once
+from tests.workspaces.limiting import SECOND, Clock, buckets, clock, refusal, space_of, take, token_of
 from workspaces import ratelimits
-from workspaces.models import AccessToken, RateBucket, Workspace
+from workspaces.models import AccessToken, RateBucket
 from workspaces.ratelimits import RateState, headers
 
-NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
-SECOND = timedelta(seconds=1)
-
-
-def token_of(person: Person, **rules: Any) -> AccessToken:
-    AccessToken.objects.filter(user=person.user, workspace=person.workspace).update(**rules)
-    return AccessToken.objects.get(user=person.user, workspace=person.workspace)
-
-
-def space_of(person: Person, **rules: Any) -> Workspace:
-    Workspace.objects.filter(pk=person.workspace.pk).update(**rules)
-    return Workspace.objects.get(pk=person.workspace.pk)
-
-
-def take(workspace: Workspace, token: AccessToken | None, tokens: int = 0) -> list[RateState]:
-    with transaction.atomic():
-        return ratelimits.take(workspace=workspace, access_token=token, tokens=tokens)
-
-
-def refusal(workspace: Workspace, token: AccessToken | None, tokens: int = 0) -> RateLimited:
-    with pytest.raises(RateLimited) as refused:
-        take(workspace, token, tokens)
-    return refused.value
-
-
-def buckets(workspace: Workspace) -> list[tuple[int, int]]:
-    """What is left, in thousandths: of tokens first, then of the workspace."""
-    rows = RateBucket.objects.filter(workspace=workspace).order_by(F("access_token").asc(nulls_last=True))
-    return [(row.requests_left, row.tokens_left) for row in rows]
-
-
-@dataclass
-class Clock:
-    now: datetime = NOON
-
-    def move(self, **by: float) -> None:
-        self.now += timedelta(**by)
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The database's clock, in the test's hand."""
-    stopped = Clock()
-    monkeypatch.setattr(ratelimits, "clock", lambda: Value(stopped.now, DateTimeField()))
-    return stopped
+__all__ = ["clock"]
 
 
 # --- One limit --------------------------------------------------------------------------------------------------------
@@ -262,206 +212,6 @@ def test_nothing_is_given_back_where_no_bucket_is(cast: Cast, django_assert_num_
         ratelimits.give_back(workspace_id=token.workspace_id, access_token_id=token.pk, tokens=0)
     with django_assert_num_queries(2):  # one for the token's row, one for the workspace's
         ratelimits.give_back(workspace_id=token.workspace_id, access_token_id=token.pk, tokens=1)
-
-
-# --- Against a model on paper -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Paper:
-    """A bucket as a mathematician has it: it fills without a pause."""
-
-    limits: dict[str, int]
-    moment: datetime
-    level: dict[str, Fraction]
-
-    @classmethod
-    def full(cls, now: datetime, **limits: int | None) -> Paper:
-        some = {kind: limit for kind, limit in limits.items() if limit}
-        return cls(some, now, {kind: Fraction(limit) for kind, limit in some.items()})
-
-    def at(self, now: datetime) -> Paper:
-        minutes = Fraction((now - self.moment) // timedelta(microseconds=1), 60_000_000)
-        level = {kind: min(left + self.limits[kind] * minutes, self.limits[kind]) for kind, left in self.level.items()}
-        return Paper(self.limits, now, {kind: Fraction(left) for kind, left in level.items()})
-
-    def has(self, *, slack: Fraction = Fraction(0), **need: int) -> bool:
-        return all(left + slack >= min(need[kind], self.limits[kind]) for kind, left in self.level.items())
-
-    def plus(self, **amounts: int) -> Paper:
-        level = {kind: left + amounts.get(kind, 0) for kind, left in self.level.items()}
-        return Paper(self.limits, self.moment, level)
-
-    @property
-    def slack(self) -> Fraction:
-        """Of two limits of which one is at the brim, the other is not exact; but never by a thousandth."""
-        return Fraction(len(self.limits) - 1, 1000)
-
-
-REQUESTS, TOKENS = st.none() | st.integers(1, 40), st.none() | st.integers(20, 400)
-STEPS = st.lists(
-    st.tuples(st.just("wait"), st.integers(0, 20_000_000))
-    | st.tuples(st.just("take"), st.integers(0, 600))
-    | st.tuples(st.just("give back"), st.integers(-200, 200)),
-    max_size=25,
-)
-
-
-@pytest.mark.django_db
-@given(limits=st.tuples(REQUESTS, TOKENS, REQUESTS, TOKENS), steps=STEPS)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_whatever_happens_it_is_as_on_paper(bob: Person, clock: Clock, limits: Any, steps: Any) -> None:
-    with transaction.atomic():
-        _compare_with_paper(bob, clock, limits, steps)
-        transaction.set_rollback(True)
-
-
-def _compare_with_paper(bob: Person, clock: Clock, limits: Any, steps: Any) -> None:
-    token = token_of(bob, requests_per_minute=limits[0], tokens_per_minute=limits[1])
-    space = space_of(bob, requests_per_minute=limits[2], tokens_per_minute=limits[3])
-    paper: dict[str, Paper] = {}
-    for what, number in steps:
-        if what == "wait":
-            clock.move(microseconds=number)
-        elif what == "give back":
-            ratelimits.give_back(workspace_id=space.pk, access_token_id=token.pk, tokens=number)
-            paper = {of: bucket.plus(tokens=number) for of, bucket in paper.items()}
-        else:
-            begun = paper or {
-                of: Paper.full(clock.now, requests=requests, tokens=tokens)
-                for of, requests, tokens in (("token", *limits[:2]), ("workspace", *limits[2:]))
-                if requests or tokens
-            }
-            now = {of: bucket.at(clock.now) for of, bucket in begun.items()}
-            need = {"requests": 1, "tokens": number}
-            try:
-                states = take(space, token, number)
-            except RateLimited as refused:
-                assert not all(bucket.has(**need) for bucket in now.values())
-                then = clock.now + (refused.retry_after or 0) * SECOND
-                assert all(bucket.at(then).has(slack=bucket.slack, **need) for bucket in now.values())
-                assert not all(bucket.at(then - SECOND).has(**need) for bucket in now.values())
-            else:
-                assert all(bucket.has(slack=bucket.slack, **need) for bucket in now.values())
-                paper = {of: bucket.plus(requests=-1, tokens=-number) for of, bucket in now.items()}
-                left = [
-                    (of, kind, level, bucket.slack)
-                    for of, bucket in paper.items()
-                    for kind, level in bucket.level.items()
-                ]
-                for state, (of, kind, level, slack) in zip(states, left, strict=True):
-                    assert (state.of, state.kind) == (of, kind)
-                    assert max(level // 1, 0) <= state.remaining <= max((level + slack) // 1, 0)
-
-
-# --- Many at once -----------------------------------------------------------------------------------------------------
-
-
-def passes(workspace: Workspace, token: AccessToken | None, tokens: int = 0) -> bool:
-    try:
-        take(workspace, token, tokens)
-    except RateLimited:
-        return False
-    return True
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("of", ["token", "workspace"])
-def test_fifty_at_once_on_a_limit_of_ten(bob: Person, clock: Clock, of: str) -> None:
-    """Nobody has called before, so that all of them find no row."""
-    space = space_of(bob, requests_per_minute=10 if of == "workspace" else None)
-    token = token_of(bob, requests_per_minute=10 if of == "token" else None)
-
-    results = at_once(50, lambda number: passes(space, token))
-
-    assert sorted(results) == [False] * 40 + [True] * 10
-    assert buckets(space) == [(0, ratelimits.UNLIMITED)]
-
-
-@pytest.mark.django_db(transaction=True)
-def test_two_tokens_of_one_workspace_at_once_never_wait_for_each_other_in_a_circle(cast: Cast, clock: Clock) -> None:
-    space = space_of(cast.alice, requests_per_minute=15, tokens_per_minute=10_000)
-    tokens = [token_of(person, requests_per_minute=10) for person in (cast.alice, cast.bob)]
-
-    def call(number: int) -> bool:
-        token = tokens[number % 2]
-        passed = passes(space, token, 100)
-        if passed:
-            ratelimits.give_back(workspace_id=space.pk, access_token_id=token.pk, tokens=40)
-        return passed
-
-    results = at_once(40, call)
-
-    assert sum(results) == 15
-    left = buckets(space)
-    assert left[2] == (0, 10_000_000 - 15 * 60_000)
-    assert left[0][0] + left[1][0] == 20_000 - 15_000
-
-
-@pytest.mark.django_db(transaction=True)
-def test_it_waits_for_a_caller_that_has_not_committed_and_counts_what_that_one_took(bob: Person, clock: Clock) -> None:
-    if connection.vendor != "postgresql":
-        pytest.skip("SQLite has one writer at a time")
-    space, token = space_of(bob), token_of(bob, requests_per_minute=1)
-    results: list[bool] = []
-    other = threading.Thread(target=lambda: (results.append(passes(space, token)), connection.close()))
-    with transaction.atomic():
-        ratelimits.take(workspace=space, access_token=token, tokens=0)
-        other.start()
-        wait_until_somebody_waits()
-        assert results == []
-    other.join()
-    assert results == [False]
-
-
-def wait_until_somebody_waits() -> None:
-    from tests.conftest import wait_for
-
-    def waits() -> bool:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            )
-            return bool(cursor.fetchone()[0])
-
-    wait_for(waits, "the other caller to wait for the lock")
-
-
-@pytest.mark.django_db
-def test_the_tokens_row_is_locked_before_the_workspaces(bob: Person, clock: Clock) -> None:
-    space, token = space_of(bob, requests_per_minute=9), token_of(bob, requests_per_minute=9)
-
-    def looks() -> list[str]:
-        with transaction.atomic(), CaptureQueriesContext(connection) as queries:
-            ratelimits.take(workspace=space, access_token=token, tokens=0)
-        selects = [query["sql"] for query in queries.captured_queries if query["sql"].startswith("SELECT")]
-        return ["workspace" if '"access_token_id" IS NULL' in sql else "token" for sql in selects]
-
-    assert looks() == ["token", "token", "workspace", "workspace"]  # looked for, inserted, locked
-    assert looks() == ["token", "workspace"]
-
-
-@pytest.mark.django_db
-def test_a_transaction_that_is_rolled_back_has_taken_nothing(bob: Person, clock: Clock) -> None:
-    space, token = space_of(bob, tokens_per_minute=100), token_of(bob, requests_per_minute=10)
-
-    def take_and_roll_back() -> None:
-        with transaction.atomic():
-            ratelimits.take(workspace=space, access_token=token, tokens=30)
-            transaction.set_rollback(True)
-
-    take_and_roll_back()
-    assert buckets(space) == []
-    take(space, token, 30)
-    before = buckets(space)
-    take_and_roll_back()
-    assert buckets(space) == before == [(9000, ratelimits.UNLIMITED), (ratelimits.UNLIMITED, 70_000)]
-
-
-@pytest.mark.django_db(transaction=True)
-def test_it_is_taken_inside_a_transaction_only(bob: Person) -> None:
-    with pytest.raises(transaction.TransactionManagementError):
-        ratelimits.take(workspace=bob.workspace, access_token=token_of(bob, requests_per_minute=1), tokens=0)
 
 
 # --- Headers ----------------------------------------------------------------------------------------------------------
