@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from typing import Any
 
 from django.urls import reverse
-from django.utils import formats, timezone
+from django.utils import timezone
 
 from analytics.repricing import Costs, reprice
 from llm.effects import Amount, Cost, PriceEffect
@@ -20,6 +20,8 @@ from workspaces.models import User, Workspace
 
 DAYS = 30
 TOP = 10
+PLACES = 1
+"""Of a percentage: a price may move by less than a percent."""
 
 
 def price_effect(llm: LLM, *, table: PriceTable, present: PriceTable | None, user: User | Any) -> PriceEffect | None:
@@ -40,7 +42,7 @@ def price_effect(llm: LLM, *, table: PriceTable, present: PriceTable | None, use
         days=DAYS,
         total=_cost(found.total),
         at_present=amount(at_present) if differs else None,
-        percent_of_present=_change(found.total.at[0], at_present) if differs else "",
+        percent_of_present=shown.change(found.total.at[0], at_present, places=PLACES) if differs else "",
         workspaces=[
             _cost(
                 costs,
@@ -68,13 +70,5 @@ def _cost(costs: Costs, *, name: str = "", url: str = "") -> Cost:
         paid=amount(paid),
         new=amount(new),
         difference=amount(new - paid, is_signed=True),
-        percent=_change(new, paid),
+        percent=shown.change(new, paid, places=PLACES),
     )
-
-
-def _change(now: Decimal, before: Decimal) -> str:
-    """How much more or less, to a tenth: a price may move by less than a percent."""
-    if not before:
-        return ""
-    moved = ((now - before) / before * 100).quantize(Decimal("0.1"), ROUND_HALF_UP)
-    return f"{'+' if moved > 0 else ''}{formats.number_format(moved, decimal_pos=1, force_grouping=True)} %"

@@ -246,11 +246,6 @@ def statement(
     )
 
 
-def boundary(workspace_id: uuid.UUID, month: Month) -> tuple[int, int]:
-    """The numbers of the last movement before a month, and of its own last one; 0 where there is none. Two queries."""
-    return _boundaries(BillingEvent.objects.filter(workspace_id=workspace_id), _with_edges(workspace_id, month))
-
-
 def _with_edges(workspace_id: uuid.UUID, month: Month) -> Any:
     """The wallet, and when its latest movements before the month and before its end are of."""
     events = BillingEvent.objects.filter(workspace_id=OuterRef("workspace_id")).order_by("-created_at", "-id")

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import uuid
-from decimal import Decimal
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils import formats
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
 
@@ -21,7 +19,7 @@ from conversations.models import Conversation, Message, MessageFeedback, UsageLo
 from conversations.transcript import Page, Turn
 from synapscale.common import audit
 from synapscale.common.admin import OperatorAdmin, as_uuid
-from synapscale.common.amounts import dollars
+from synapscale.common.amounts import dollars, milliseconds, whole
 
 FOLDED = 1500
 """Characters from which on a text is folded,"""
@@ -77,8 +75,8 @@ def _key(request: HttpRequest, name: str) -> uuid.UUID | None:
 
 def _totals(conversation: Conversation) -> Facts:
     return [
-        (_("Messages"), _number(conversation.message_count)),
-        (_("Tokens"), _number(conversation.total_tokens)),
+        (_("Messages"), whole(conversation.message_count)),
+        (_("Tokens"), whole(conversation.total_tokens)),
         (_("Charged"), dollars(conversation.total_cost)),
     ]
 
@@ -87,9 +85,9 @@ def _models(conversation: Conversation) -> list[dict[str, Any]]:
     return [
         {
             "name": str(row.llm),
-            "answers": _number(row.message_count),
-            "input": _number(row.input_tokens),
-            "output": _number(row.output_tokens),
+            "answers": whole(row.message_count),
+            "input": whole(row.input_tokens),
+            "output": whole(row.output_tokens),
             "charged": dollars(row.total_cost),
         }
         for row in transcript.models_of(conversation)
@@ -138,7 +136,7 @@ def _turn(turn: Turn, *, links: dict[str, bool], here: set[uuid.UUID], tools: di
         "error": " · ".join(part for part in (message.error_code, message.error_message) if part),
         "text": _folded(turn.text),
         "is_cut": turn.is_cut,
-        "length": _number(message.length),
+        "length": whole(message.length),
         "is_kept": turn.is_kept,
         "is_empty": not (turn.text or message.attachments or message.tool_calls),
         "is_final": message.is_final,
@@ -179,14 +177,14 @@ def _facts(turn: Turn) -> Facts:
     if log is None:
         return []
     facts: Facts = [
-        (_("Tokens in"), _number(_tokens_in(log))),
-        (_("Tokens out"), _number(_tokens_out(log))),
+        (_("Tokens in"), whole(_tokens_in(log))),
+        (_("Tokens out"), whole(_tokens_out(log))),
         (_("Cost"), dollars(turn.cost)),
         (_("Charged"), dollars(turn.charged)),
-        (pgettext("duration", "Time"), _time(log.latency_ms)),
+        (pgettext("duration", "Time"), milliseconds(log.latency_ms)),
     ]
     if log.time_to_first_token_ms is not None:
-        facts.append((_("First token after"), _time(log.time_to_first_token_ms)))
+        facts.append((_("First token after"), milliseconds(log.time_to_first_token_ms)))
     if log.is_estimate:
         facts.append((_("Tokens are"), _("estimated: the provider reported none")))
     return facts
@@ -200,11 +198,11 @@ def _attempt(log: UsageLog, *, may_open: bool) -> dict[str, Any]:
         "is_failed": log.status == UsageLog.Status.ERROR,
         "error": " · ".join(part for part in (log.error_code, log.error_message) if part),
         "key": log.get_key_source_display(),
-        "input": _number(_tokens_in(log)),
-        "output": _number(_tokens_out(log)),
+        "input": whole(_tokens_in(log)),
+        "output": whole(_tokens_out(log)),
         "cost": dollars(log.cost_usd),
         "charged": dollars(log.charged_usd),
-        "time": _time(log.latency_ms),
+        "time": milliseconds(log.latency_ms),
         "url": reverse("admin:conversations_usagelog_change", args=[log.pk]) if may_open else "",
     }
 
@@ -230,8 +228,8 @@ def _attachment(item: dict[str, Any]) -> str:
     what = attachments.summary(item)
     return _("Image, %(type)s, %(width)s × %(height)s pixels") % {
         "type": what["media_type"],
-        "width": _number(what["width"]),
-        "height": _number(what["height"]),
+        "width": whole(what["width"]),
+        "height": whole(what["height"]),
     }
 
 
@@ -261,7 +259,7 @@ def _folded(text: str) -> dict[str, str]:
     """A text, and its beginning where it is long."""
     is_long = len(text) > FOLDED or text.count("\n") >= FOLDED_LINES
     beginning = "\n".join(text[:BEGINNING].split("\n")[:5]) if is_long else ""
-    return {"whole": text, "beginning": beginning, "length": _number(len(text))}
+    return {"whole": text, "beginning": beginning, "length": whole(len(text))}
 
 
 def _tokens_in(log: UsageLog) -> int:
@@ -270,16 +268,3 @@ def _tokens_in(log: UsageLog) -> int:
 
 def _tokens_out(log: UsageLog) -> int:
     return log.output_tokens + log.reasoning_tokens
-
-
-def _number(value: int) -> str:
-    return formats.number_format(value, decimal_pos=0, force_grouping=True)
-
-
-def _time(milliseconds: int | None) -> str:
-    """``850 ms``, ``4.2 s``."""
-    if milliseconds is None:
-        return "–"
-    if milliseconds < 1000:
-        return _("%(number)s ms") % {"number": _number(milliseconds)}
-    return _("%(number)s s") % {"number": formats.number_format(Decimal(milliseconds) / 1000, decimal_pos=1)}

@@ -12,7 +12,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponseBase, HttpResponseNotAllowed, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils import formats, timezone
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -21,6 +21,7 @@ from llm.admin.showing import rates_of
 from llm.models import LLM, PriceProposal
 from llm.price_source import Listing, Source
 from synapscale.common.admin import OperatorAdmin
+from synapscale.common.amounts import whole
 
 LOOKS = "llm.approve_price"
 ADDS = ("llm.add_llm", "llm.add_llmprice")
@@ -70,7 +71,7 @@ def newcomers_page(model_admin: OperatorAdmin, request: HttpRequest) -> HttpResp
                 "provider": provider.label,
                 "name": listing.key.partition("/")[2],
                 "title": listing.name,
-                "context_window": formats.number_format(listing.context_window or 0, force_grouping=True),
+                "context_window": whole(listing.context_window or 0),
                 "rates": rates_of(price_sync.table_of(listing.prices[0])),
             }
             for provider, listing in found

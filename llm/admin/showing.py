@@ -20,7 +20,7 @@ from llm import price_changes
 from llm.models import LLM, LLMPrice
 from llm.price_changes import Change, changes
 from llm.pricing import RATE_PLACES, PriceTable, Rates
-from synapscale.common.amounts import digits
+from synapscale.common.amounts import digits, whole
 from synapscale.common.money import UsdField
 
 CAPABILITIES: tuple[tuple[str, str | Promise], ...] = (
@@ -241,7 +241,7 @@ def _moved(name: str, place: str, old: str | None, new: str, percent: Decimal | 
 def _above(tokens: int) -> str:
     if not tokens:
         return ""
-    return _("prompts above %(tokens)s tokens") % {"tokens": formats.number_format(tokens, force_grouping=True)}
+    return _("prompts above %(tokens)s tokens") % {"tokens": whole(tokens)}
 
 
 def _hours(spans: str) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 
 from django.utils import formats
+from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from synapscale.common.money import usd_text
@@ -40,6 +41,21 @@ def signed(number: str, *, is_negative: bool) -> str:
 def whole(number: int) -> str:
     """``1,234``, ``1.234``."""
     return formats.number_format(number, decimal_pos=0, use_l10n=True, force_grouping=True)
+
+
+def rounded(number: Decimal, places: int) -> str:
+    """``number`` to ``places`` after the point, where Django's own format cuts digits off."""
+    number = number.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
+    return formats.number_format(number, decimal_pos=places, use_l10n=True, force_grouping=True)
+
+
+def milliseconds(value: int | None) -> str:
+    """``850 ms``, ``4.2 s``; a dash where nothing was measured."""
+    if value is None:
+        return "–"
+    if value < 1000:
+        return _("%(number)s ms") % {"number": whole(value)}
+    return _("%(number)s s") % {"number": rounded(Decimal(value) / 1000, 1)}
 
 
 def typed(text: str) -> str:

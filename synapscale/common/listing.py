@@ -14,10 +14,10 @@ from typing import Any
 from django.core.paginator import Page, Paginator
 from django.db.models import Index, Model, Q, QuerySet, UniqueConstraint
 from django.http import HttpRequest
-from django.utils import formats
 from django.utils.translation import gettext as _
 from unfold.views import ChangeList
 
+from synapscale.common.amounts import whole
 from synapscale.common.models import TenantModel
 from synapscale.common.tenancy import fleet_wide
 
@@ -86,7 +86,7 @@ class CountedChangeList(ChangeList):
     @property
     def count_text(self) -> str:
         """How many rows there are, in words: “120”, “more than 10,000”."""
-        number = formats.number_format(self.result_count, force_grouping=True)
+        number = whole(self.result_count)
         return _("more than %(number)s") % {"number": number} if self.is_cut else number
 
     @cached_property

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 from django.utils import translation
 
-from synapscale.common.amounts import digits, dollars, for_typing, plain, typed, whole
+from synapscale.common.amounts import digits, dollars, for_typing, milliseconds, plain, typed, whole
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,13 @@ def test_numbers_have_the_separators_of_the_language() -> None:
     assert (digits(Decimal("1234.5")), whole(1234567)) == ("1,234.50", "1,234,567")
     with translation.override("pt-br"):
         assert (digits(Decimal("1234.5")), whole(1234567)) == ("1.234,50", "1.234.567")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "–"), (0, "0 ms"), (999, "999 ms"), (1000, "1.0 s"), (4960, "5.0 s"), (12_345, "12.3 s")]
+)
+def test_how_long_something_took(value: int | None, text: str) -> None:
+    assert milliseconds(value) == text
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,8 @@ from django.test import Client, RequestFactory
 from billing.models import Wallet
 from conversations.models import Agent, Conversation
 from llm.models import LLM
-from synapscale.common import audit
 from tests.admin.rows import SECRET, Office, conversation_of, make_workplace, newest
-from tests.audited import changes, entries, notes
+from tests.audited import changes, entries
 from tests.catalogue import make_llm
 from tests.people import Cast
 from workspaces.models import AccessToken, Membership, User, UserVariable, Workspace
@@ -88,10 +87,6 @@ def test_a_command_is_nobody_and_a_fixture_is_no_change(tmp_path: Path, cast: Ca
     llm.save()
     entry = LogEntry.objects.latest("pk")
     assert (entry.actor, entry.changes["display_name"][1]) == (None, "Renamed")
-    with audit.acts(User.objects.create_superuser("job@example.org")):
-        membership = cast.bob.membership
-        membership.delete()
-    assert notes(kind=Membership) == ["Deleted."]
 
 
 def test_counters_and_stamps_are_no_news(llm: LLM, cast: Cast, django_assert_num_queries: Any) -> None:
