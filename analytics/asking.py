@@ -154,7 +154,7 @@ def find_workspace(who: Asker, key: str) -> Workspace | None:
 
 def sees_fleet(user: User) -> bool:
     """Whether ``user`` may see the usage of all workspaces: staff with the permission that the back office asks for."""
-    return user.is_staff and user.has_perm("conversations.view_usagelog")
+    return user.has_staff_perm("conversations.view_usagelog")
 
 
 def require_all_of(who: Asker, workspace: Workspace) -> None:

@@ -14,14 +14,15 @@ from workspaces.models import Membership, User
 
 class ReportQuerySet(models.QuerySet["Report"]):
     def visible_to(self, membership: Membership) -> Self:
-        """One's own and those that one is sent; for admins and owners all of the workspace. What reaches beyond the
-        workspace is for staff, and for whoever made it.
+        """One's own and those that one is sent; for admins, owners and staff who may see reports all of the workspace.
+        What reaches beyond the workspace is for staff who may see the usage of all, and for whoever made it.
         """
         user = membership.user
         rows = self.filter(workspace_id=membership.workspace_id)
-        if user.is_staff:
+        if user.has_staff_perm("analytics.view_report"):
             return rows
-        rows = rows.filter(Q(is_for_staff=False) | Q(created_by=user))
+        if not user.has_staff_perm("conversations.view_usagelog"):
+            rows = rows.filter(Q(is_for_staff=False) | Q(created_by=user))
         if membership.may_administer:
             return rows
         sent = ReportMail.objects.filter(workspace_id=membership.workspace_id, user=user)

@@ -63,6 +63,7 @@ class AlertRuleViewSet(StrictQuery, viewsets.ModelViewSet[AlertRule]):
 
     serializer_class = AlertRuleSerializer
     permission_classes = [ReadOrKeeper]
+    kept = "alertrule"
     scopes_to_read = {Scope.BILLING}
     scopes_to_write = {Scope.ADMIN}
     http_method_names = ["get", "post", "patch", "delete", "head", "options"]

@@ -48,6 +48,7 @@ class AlertViewSet(StrictQuery, mixins.ListModelMixin, mixins.RetrieveModelMixin
 
     serializer_class = AlertSerializer
     permission_classes = [ReadOrKeeper]
+    kept = "alert"
     scopes_to_read = {Scope.BILLING}
     scopes_to_write = {Scope.ADMIN}
     filterset_class = AlertFilter

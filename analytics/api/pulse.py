@@ -59,14 +59,16 @@ class MetricsView(StrictQuery, APIView):
 
 
 class HealthView(StrictQuery, APIView):
-    """How the whole system does, each part with its status and since when. Staff see the figures as well."""
+    """How the whole system does, each part with its status and since when. Staff who may see the usage of all see the
+    figures as well.
+    """
 
     scopes_to_read = scopes_to_write = frozenset({Scope.BILLING})
     query_parameters = ()
 
     @extend_schema(operation_id="analytics_health_retrieve", responses=HealthSerializer)
     def get(self, request: Request) -> Response:
-        return Response(health.as_json(with_values=caller(request).user.is_staff))
+        return Response(health.as_json(with_values=asking.sees_fleet(caller(request).user)))
 
 
 class LiveView(AsyncActionsMixin, StrictQuery, APIView):  # type: ignore[misc]

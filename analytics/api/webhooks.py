@@ -44,6 +44,7 @@ class WebhookViewSet(StrictQuery, viewsets.ModelViewSet[WebhookEndpoint]):
 
     serializer_class = WebhookSerializer
     permission_classes = [Keeper]
+    kept = "webhookendpoint"
     scopes_to_read = {Scope.BILLING}
     scopes_to_write = {Scope.ADMIN}
     http_method_names = ["get", "post", "patch", "delete", "head", "options"]
@@ -101,6 +102,7 @@ class WebhookViewSet(StrictQuery, viewsets.ModelViewSet[WebhookEndpoint]):
 class WebhookTestView(AsyncActionsMixin, StrictQuery, APIView):  # type: ignore[misc]  # its dispatch is a coroutine
     """Tries an endpoint out."""
 
+    kept = "webhookendpoint"
     permission_classes = [Keeper]
     scopes_to_read = scopes_to_write = frozenset({Scope.ADMIN})
 

@@ -38,8 +38,8 @@ PARTS = {
 
 @pytest.fixture
 def staff(charlie: Person) -> Person:
-    charlie.user.is_staff = True
-    charlie.user.save(update_fields=["is_staff"])
+    charlie.user.is_staff = charlie.user.is_superuser = True
+    charlie.user.save(update_fields=["is_staff", "is_superuser"])
     return charlie
 
 

@@ -7,16 +7,18 @@ from django.contrib.auth.models import Group
 
 from analytics.models import Alert, AlertRule, WebhookEndpoint
 from tests.analytics.alerting import fire, listed, make_endpoint, make_rule
+from tests.analytics.reports import REPORTS, made
 from tests.api.asking import error_of
 from tests.people import Cast, Person, join, make_workspace
+from workspaces.models import Workspace
 
 pytestmark = pytest.mark.django_db
 OURS = {"name": "Failures", "condition": "error_rate", "scope": "fleet", "window_seconds": 900, "threshold": "0.10"}
 
 
-def staff_of(role: str) -> Person:
-    """With every right in a workspace of their own."""
-    person = join(make_workspace("office"), "olga", "owner")
+def staff_of(role: str, workspace: Workspace | None = None, as_: str = "owner") -> Person:
+    """With every right in a workspace of their own, or as a member of ``workspace``."""
+    person = join(workspace or make_workspace("office"), "olga", as_)
     person.user.is_staff = True
     person.user.save()
     person.user.groups.set(Group.objects.filter(name=role))
@@ -62,3 +64,36 @@ def test_who_sees_the_usage_of_all(role: str, sees: str, cast: Cast) -> None:
     assert person.get("analytics/usage").json()["of"] == sees
     found = person.get("analytics/usage", workspace=cast.charlie.workspace.slug)
     assert found.status_code == (200 if sees == "fleet" else 400)
+
+
+@pytest.mark.parametrize(("role", "sees"), [("", False), ("Read-only", True), ("Support", True)])
+def test_who_sees_the_figures_of_health(role: str, sees: bool) -> None:
+    parts = staff_of(role).get("analytics/health").json()["checks"].values()
+    assert {"value" in part for part in parts} == {"detail" in part for part in parts} == {sees}
+
+
+@pytest.mark.parametrize(("role", "sees"), [("", []), ("Support", []), ("Read-only", ["A"]), ("Finance", ["A"])])
+def test_who_sees_the_reports_of_others_in_their_workspace(role: str, sees: list[str], alice: Person) -> None:
+    person, report = staff_of(role, alice.workspace, "member"), made(alice, name="A")
+    assert [row["name"] for row in person.get(REPORTS).json()["results"]] == sees
+    found = [person.get(f"{REPORTS}/{report['id']}{path}") for path in ("", "/runs", "/download")]
+    assert {response.status_code for response in found} == ({200} if sees else {404})
+
+
+@pytest.mark.parametrize(("role", "sees"), [("", []), ("Support", ["All"]), ("Read-only", ["All"])])
+def test_who_sees_reports_that_reach_beyond_their_workspace(role: str, sees: list[str], alice: Person) -> None:
+    alice.user.is_staff = alice.user.is_superuser = True
+    alice.user.save()
+    made(alice, name="All")
+    person = staff_of(role, alice.workspace, "admin")
+    assert [row["name"] for row in person.get(REPORTS).json()["results"]] == sees
+
+
+@pytest.mark.parametrize(("role", "status"), [("", 403), ("Support", 403), ("Read-only", 200)])
+def test_who_sees_the_webhooks_of_their_workspace(role: str, status: int, alice: Person) -> None:
+    person, hook = (
+        staff_of(role, alice.workspace, "member"),
+        make_endpoint(alice.workspace, "https://hooks.example.com/")[0],
+    )
+    for path in ("analytics/webhooks", f"analytics/webhooks/{hook.pk}"):
+        assert person.get(path).status_code == status

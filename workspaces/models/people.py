@@ -53,3 +53,7 @@ class User(AbstractBaseUser, PermissionsMixin, BaseModel):
     def clean(self) -> None:
         super().clean()
         self.email = self.email.lower()
+
+    def has_staff_perm(self, permission: str) -> bool:
+        """Whether they are of the staff, and their roles give ``permission``: being of the staff alone gives no right."""
+        return self.is_staff and self.has_perm(permission)
