@@ -74,15 +74,8 @@ class Acknowledge(Deed):
         return said + ([(_("Note"), given["note"])] if given["note"] else [])
 
     def do(self, given: Mapping[str, Any], *, actor: Any) -> Said | None:
-        with transaction.atomic():
-            rows = Alert.objects.select_for_update(no_key=True).filter(workspace_id=self.alert.workspace_id)
-            if rows.get(pk=self.alert.pk).state == Alert.State.ACKNOWLEDGED:
-                return None
-            alert = evaluating.acknowledge(self.alert, by=actor)
-            note = {"note": given["note"]} if given["note"] else {}
-            changes = {"state": (Alert.State.FIRING, alert.state)}
-            audit.record(alert, what=gettext_lazy("Acknowledged."), changes=changes, actor=actor, **note)
-        return Said(_("Acknowledged."))
+        is_first = evaluating.acknowledge(self.alert, by=actor, note=given["note"])
+        return Said(_("Acknowledged.")) if is_first else None
 
 
 # --- Silencing --------------------------------------------------------------------------------------------------------

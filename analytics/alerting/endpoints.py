@@ -57,7 +57,8 @@ def change(endpoint: WebhookEndpoint, changes: dict[str, Any]) -> WebhookEndpoin
     for name, value in changes.items():
         setattr(endpoint, name, value)
     require_url(endpoint)
-    endpoint.save(update_fields=columns)
+    with transaction.atomic():
+        endpoint.save(update_fields=columns)
     return endpoint
 
 

@@ -12,14 +12,17 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 from analytics.alerting import conditions, outbox, rules
 from analytics.alerting.conditions import Observation
 from analytics.models import Alert, AlertEvent, AlertRule
+from synapscale.common import audit
 from synapscale.common.db import retry_transaction
 from synapscale.common.errors import Conflict
 from synapscale.common.tenancy import fleet_wide
@@ -162,14 +165,19 @@ def _resolve(alert: Alert, rule: AlertRule, now: datetime) -> bool:
 
 
 @transaction.atomic
-def acknowledge(alert: Alert, *, by: User) -> Alert:
-    """Say that somebody looks after it. Saying it again changes nothing. Raises Conflict for one that is over."""
+def acknowledge(alert: Alert, *, by: User, note: str = "") -> bool:
+    """Say that ``by`` looks after it, and note it in the audit log; ``alert`` is then as it is stored. False: it was said
+    before, and nothing changed. Raises Conflict for one that is over.
+    """
     now = timezone.now()
     firing = Alert.objects.filter(workspace_id=alert.workspace_id, pk=alert.pk, state=Alert.State.FIRING)
     is_first = firing.update(state=Alert.State.ACKNOWLEDGED, acknowledged_at=now, acknowledged_by=by)
     alert.refresh_from_db()
     if is_first:
         outbox.write(AlertEvent.ACKNOWLEDGED, alert, alert.rule, now=now)
+        changes = {"state": (Alert.State.FIRING, alert.state)}
+        facts: dict[str, Any] = {"note": note} if note else {}
+        audit.record(alert, what=gettext_lazy("Acknowledged."), changes=changes, actor=by, **facts)
     elif alert.state == Alert.State.RESOLVED:
         raise Conflict("This alert is over.", code="alert_resolved")
-    return alert
+    return bool(is_first)

@@ -83,7 +83,8 @@ class AlertViewSet(StrictQuery, mixins.ListModelMixin, mixins.RetrieveModelMixin
         is_ours = alert.workspace_id == who.workspace.pk and who.membership.may_administer
         if not is_ours and not is_operator(who, "change_alert"):
             raise Forbidden(ReadOrKeeper.message)
-        return Response(AlertSerializer(evaluating.acknowledge(alert, by=who.user)).data)
+        evaluating.acknowledge(alert, by=who.user)
+        return Response(AlertSerializer(alert).data)
 
     def _reading(self) -> AbstractContextManager[None]:
         return fleet_wide() if self.request.auth is not None and self._is_operators else nullcontext()

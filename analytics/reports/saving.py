@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
+from contextlib import nullcontext
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -14,6 +15,7 @@ from analytics.asking import Asked, Asker, sees_all_of, sees_fleet
 from analytics.models import Report, ReportMail, ReportRun
 from analytics.reports import definitions, schedule
 from analytics.reports.windows import window_of
+from synapscale.common import audit
 from synapscale.common.errors import Conflict
 from workspaces.models import Membership, Workspace
 
@@ -30,13 +32,13 @@ def create(who: Asker, **fields: Any) -> Report:
         Workspace.objects.select_for_update(no_key=True).get(pk=who.workspace.pk)
         if Report.objects.filter(workspace=who.workspace).count() >= MAX_REPORTS:
             raise Conflict(f"A workspace has at most {MAX_REPORTS} reports: delete one first.", code="too_many_reports")
-        _save(report)
+        _save(report, who, is_noted=report.is_for_staff)
     return report
 
 
 def change(report: Report, who: Asker, **fields: Any) -> Report:
     """Raises ValidationError, naming the field, and Conflict."""
-    due_at = report.next_run_at
+    due_at, was_for_staff = report.next_run_at, report.is_for_staff
     for name, value in fields.items():
         setattr(report, name, value)
     _check(report, who)
@@ -45,7 +47,7 @@ def change(report: Report, who: Asker, **fields: Any) -> Report:
         changed.add("next_run_at")
     else:
         report.next_run_at = due_at  # a change of the name must not undo what a run has written since
-    _save(report, update_fields=sorted(changed))
+    _save(report, who, is_noted=was_for_staff or report.is_for_staff, update_fields=sorted(changed))
     return report
 
 
@@ -53,18 +55,22 @@ def delete(report: Report) -> None:
     """With its runs, and the links that were not sent yet."""
     with transaction.atomic():
         own = Report.objects.filter(workspace_id=report.workspace_id, pk=report.pk)
-        if own.select_for_update().first() is None:  # a run that is being made is waited for, and goes with it
+        stored = own.select_for_update().first()  # a run that is being made is waited for, and goes with it
+        if stored is None:
             return
         # One after the other, and past Django's own look for what points at them, which knows no workspaces.
         for model in (ReportMail, ReportRun):
             rows = model._default_manager.filter(workspace_id=report.workspace_id, report=report)
             rows._raw_delete(rows.db)
         own._raw_delete(own.db)
+        if stored.is_for_staff:
+            audit.record_deletion(stored)
 
 
-def _save(report: Report, **options: Any) -> None:
+def _save(report: Report, who: Asker, *, is_noted: bool, **options: Any) -> None:
+    """With an entry in the audit log where it reaches beyond its workspace: no customer does that."""
     try:
-        with transaction.atomic():
+        with transaction.atomic(), audit.acts(who.user) if is_noted else nullcontext():
             report.save(**options)
     except IntegrityError as error:
         if "reports_once" in str(error) or "reports.name" in str(error):  # PostgreSQL's words, and SQLite's

@@ -7,7 +7,8 @@ another way (``QuerySet.update``, actions) is noted by ``record``, and whoever r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from ipaddress import ip_address
 from typing import Any
@@ -65,6 +66,21 @@ _acting: ContextVar[Acting | None] = ContextVar("acting", default=None)
 def begin(acting: Acting | None) -> None:
     """From here on it is ``acting`` who changes things; None: nobody in particular."""
     _acting.set(acting)
+
+
+@contextmanager
+def acts(user: Any) -> Iterator[None]:
+    """Within this, ``user`` changes things as an operator does: for commands and jobs, and for what staff do through the
+    API.
+    """
+    present = _acting.get()
+    acting = Acting(user=user, address=present.address if present else None)
+    acting.is_operator = True
+    token = _acting.set(acting)
+    try:
+        yield
+    finally:
+        _acting.reset(token)
 
 
 # --- What is noted by itself ----------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.core.exceptions import ValidationError as ModelValidationError
-from django.db import models
+from django.db import models, transaction
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import exceptions, parsers, serializers
 
@@ -253,5 +253,6 @@ class StrictModelSerializer(StrictFields, serializers.ModelSerializer[Any]):
         for name, value in validated_data.items():
             setattr(instance, name, value)
         stamps = [field.name for field in instance._meta.fields if getattr(field, "auto_now", False)]
-        instance.save(update_fields=[*validated_data, *stamps])
+        with transaction.atomic():  # with its entry in the audit log, where there is one
+            instance.save(update_fields=[*validated_data, *stamps])
         return instance

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import models
+from django.db import models, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -78,9 +78,10 @@ class AccessToken(BaseModel):
     def issue(cls, *, user: User, workspace: Workspace, name: str, **rules: Any) -> tuple[AccessToken, str]:
         """A new token and its raw text, which can't be shown again. Without ``rules`` it may all that its user may."""
         new = tokens.new_token()
-        token = cls.objects.create(
-            user=user, workspace=workspace, name=name, prefix=new.prefix, digest=new.digest, **rules
-        )
+        with transaction.atomic():  # with its entry in the audit log
+            token = cls.objects.create(
+                user=user, workspace=workspace, name=name, prefix=new.prefix, digest=new.digest, **rules
+            )
         return token, new.raw
 
     def clean(self) -> None:
