@@ -68,8 +68,8 @@ class Found:
         return fault_words.said(self.code, provider=provider, model=self.model)
 
 
-def try_key(key: UserVariable, membership: Membership | None, once: str) -> Found | None:
-    """Make the call for ``membership``, and wait for it; None: it was made before for the same ``once``. In no transaction,
+def try_key(key: UserVariable, membership: Membership | None, once: str) -> Found:
+    """Make the call for ``membership``, and wait for it, if it was not made before for the same ``once``. In no transaction,
     which admission insists on.
     """
     if membership is None:
@@ -79,7 +79,7 @@ def try_key(key: UserVariable, membership: Membership | None, once: str) -> Foun
     except key_tests.KeyUnusable as why:
         return Found(why.code)
     except Refusal as refusal:
-        return None if refusal.code in _REPEATED else Found(refusal.code)
+        return Found(refusal.code)
     model = str(admitted.plan.llm)
     try:
         answer = asyncio.run(_answer(admitted))
@@ -153,17 +153,20 @@ class KeyTest(Deed):
         return str(own_keys.PROVIDERS.get(self.key.name, self.key.name))
 
     def do(self, given: Mapping[str, Any], *, actor: Any) -> Said | None:
+        workspace = str(self.membership.workspace_id) if self.membership else None
+        # Before the call, or a crash would leave one that was metered and that nobody made.
+        audit.record(self.key, what=audit.TEST_BEGUN, actor=actor, workspace=workspace)
         found = try_key(self.key, self.membership, given["once"])
-        if found is None:
-            return None
         audit.record(
             self.key,
-            what=gettext_lazy("Tested."),
+            what=audit.TESTED,
             actor=actor,
             result=found.code or "works",
             model=found.model,
-            workspace=str(self.membership.workspace_id) if self.membership else None,
+            workspace=workspace,
         )
+        if found.code in _REPEATED:
+            return None
         at = date_format(timezone.localtime(), "DATETIME_FORMAT")
         said = _("%(when)s: %(what)s") % {"when": at, "what": found.says(self._name)}
         return Said(said, messages.ERROR if found.code else messages.SUCCESS)

@@ -39,8 +39,9 @@ class HostTest(Deed):
         ]
 
     def do(self, given: Mapping[str, Any], *, actor: Any) -> Said:
+        audit.record(self.connection, what=audit.TEST_BEGUN, actor=actor)  # a crash while it is asked leaves this
         result, said = self._ask()
-        audit.record(self.connection, what=gettext_lazy("Tested."), actor=actor, result=result)
+        audit.record(self.connection, what=audit.TESTED, actor=actor, result=result)
         at = date_format(timezone.localtime(), "DATETIME_FORMAT")
         text = _("%(when)s: %(what)s") % {"when": at, "what": said}
         return Said(text, messages.SUCCESS if result == "works" else messages.ERROR)

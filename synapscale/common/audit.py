@@ -30,6 +30,8 @@ from synapscale.common.tenancy import fleet_wide
 
 HIDDEN = "•••"
 """Stands for a value that no log may hold."""
+TEST_BEGUN, TESTED = gettext_lazy("Test begun."), gettext_lazy("Tested.")
+"""Two entries for a call to a provider, which is made in no transaction: one before it, one with its result."""
 Change = tuple[Any, Any]
 """Before and after."""
 _STAMPS = frozenset({"created_at", "updated_at"})

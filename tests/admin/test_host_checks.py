@@ -44,7 +44,16 @@ def test_a_hosts_key_is_tested_by_asking_for_its_models(
         assert tried(office, lab).endswith(f": {said}")
     ProviderConnection.objects.update(is_active=False)
     assert tried(office, lab).endswith("The host is switched off: nothing was called.")
-    assert notes(lab) == ["Tested."] * 5
+    assert notes(lab) == ["Test begun.", "Tested."] * 5
+
+
+def test_a_call_to_a_host_that_can_not_be_noted_is_not_made(
+    office: Office, lab: ProviderConnection, provider: StandIn, full_log: None
+) -> None:
+    office.client.raise_request_exception = False
+    url = f"/admin/llm/providerconnection/{lab.pk}/test/"
+    assert office.client.post(url, {"typed": "1", "confirmed": "1"}).status_code == 500
+    assert provider.requests == []
 
 
 def test_testing_a_hosts_key_asks_for_the_permission(

@@ -17,12 +17,14 @@ from conversations.models import UsageLog
 from llm import own_keys
 from llm.models import LLM
 from synapscale.common.models import new_id
+from tests.admin.conftest import full_log
 from tests.admin.rows import Office
 from tests.audited import entries, notes
 from tests.people import Cast
 from tests.providers.standins import StandIn, refusal
 from workspaces.models import Membership, User, UserVariable, Workspace
 
+__all__ = ["full_log"]
 pytestmark = pytest.mark.django_db(transaction=True)
 CANARY = "sk-canary-0123456789-never-seen-wxyz"
 
@@ -71,8 +73,10 @@ def test_a_key_that_works(office: Office, cast: Cast, keys: StandIn, kind: str) 
     assert sent.key == CANARY
     log = UsageLog.objects.get(workspace=cast.alice.workspace)
     assert (log.user, log.key_source, log.charged_usd) == (cast.alice.user, kind, 0)
-    entry = entries(key)[-1]
-    assert entry.actor.email == "root@example.org"
+    begun, entry = entries(key)[-2:]
+    assert begun.actor.email == entry.actor.email == "root@example.org"
+    assert begun.cid == entry.cid
+    assert begun.additional_data == {"what": "Test begun.", "workspace": str(cast.alice.workspace.pk)}
     assert entry.additional_data == {
         "what": "Tested.", "result": "works", "model": "openai/openai-test", "workspace": str(cast.alice.workspace.pk),
     }  # fmt: skip
@@ -141,21 +145,46 @@ def test_a_double_click_makes_one_call(office: Office, cast: Cast, keys: StandIn
     said = [str(message) for message in office.client.get(second["Location"]).context["messages"]]
     assert [words.partition(": ")[2][:13] for words in said] == ["The key works", "it was done a"]
     assert len(keys.requests) == 1
-    assert notes(key) == ["Tested."]
+    assert notes(key) == ["Test begun.", "Tested."] * 2
+    assert [entry.additional_data.get("result") for entry in entries(key)] == [
+        None, "works", None, "key_tested_already",
+    ]  # fmt: skip
     office.client.post(url(key), {"typed": "1", "confirmed": "1", "once": "x"})
     assert len(keys.requests) == 1
 
 
 def test_the_call_is_made_in_no_transaction(office: Office, cast: Cast, keys: StandIn, monkeypatch: Any) -> None:
+    """A crash while it is made leaves the entry of its beginning."""
     from office import key_checks
 
-    seen: list[bool] = []
-    original = key_checks.try_key
+    key, seen = key_of(cast.alice.user), list[Any]()
+
+    class Crash(BaseException):
+        pass
+
+    async def crash(admitted: Any) -> Any:
+        raise Crash
 
     def watched(*args: Any) -> Any:
-        seen.append(connection.in_atomic_block)
+        seen.extend((connection.in_atomic_block, notes(key)))
         return original(*args)
 
+    original = key_checks.try_key
     monkeypatch.setattr(key_checks, "try_key", watched)
-    tried(office, key_of(cast.alice.user))
-    assert seen == [False]
+    tried(office, key)
+    assert seen == [False, ["Test begun."]]
+    monkeypatch.setattr(key_checks, "_answer", crash)
+    with pytest.raises(Crash):
+        tried(office, key)
+    assert notes(key) == ["Test begun.", "Tested.", "Test begun."]
+
+
+def test_a_call_that_can_not_be_noted_is_not_made(
+    office: Office, cast: Cast, keys: StandIn, request: pytest.FixtureRequest
+) -> None:
+    key = key_of(cast.alice.user)
+    office.client.raise_request_exception = False
+    request.getfixturevalue("full_log")
+    form = {"typed": "1", "confirmed": "1", "once": f"office:{new_id()}"}
+    assert office.client.post(url(key), form).status_code == 500
+    assert keys.requests == []
