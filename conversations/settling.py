@@ -79,17 +79,6 @@ def _note_if_late(message: Message, outcome: Outcome) -> None:
         )
 
 
-def settle_spooled(
-    *, workspace_id: uuid.UUID, message_id: uuid.UUID, outcome: Outcome, was_shown: bool = False
-) -> Message:
-    """``settle``, with the outcome on disk until it is in the database: a crash in between loses nothing.
-
-    ``was_shown``: the client has seen what was written, even if it can't be stored.
-    """
-    spool(workspace_id=workspace_id, message_id=message_id, outcome=outcome)
-    return settle_from_spool(workspace_id=workspace_id, message_id=message_id, outcome=outcome, was_shown=was_shown)
-
-
 def spool(*, workspace_id: uuid.UUID, message_id: uuid.UUID, outcome: Outcome) -> None:
     """Put an outcome on disk. Blocking, some milliseconds; needs no database."""
     body = {"workspace": str(workspace_id), "message": str(message_id), "outcome": outcome.storable().as_json()}
@@ -102,7 +91,10 @@ def spool(*, workspace_id: uuid.UUID, message_id: uuid.UUID, outcome: Outcome) -
 def settle_from_spool(
     *, workspace_id: uuid.UUID, message_id: uuid.UUID, outcome: Outcome, was_shown: bool = False
 ) -> Message:
-    """``settle`` what lies in the spool already, and clear it away."""
+    """``settle`` what lies in the spool already, and clear it away: a crash in between loses nothing.
+
+    ``was_shown``: the client has seen what was written, even if it can't be stored.
+    """
     path = _spool_path(message_id)
     message = _settle_somehow(path, workspace_id, message_id, outcome.storable(), was_shown=was_shown)
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):

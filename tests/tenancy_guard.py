@@ -14,7 +14,10 @@ from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
 from typing import Any
 
-from synapscale.common.tenancy import data_tables, is_fleet_wide
+from django.apps import apps
+
+from synapscale.common.models import TenantModel
+from synapscale.common.tenancy import is_fleet_wide
 
 _is_on = False
 _NO_ROWS = re.compile(
@@ -44,6 +47,11 @@ class MissingWorkspace(AssertionError):
 def switch(is_on: bool) -> None:
     global _is_on
     _is_on = is_on
+
+
+def data_tables() -> set[str]:
+    """DATA, the third kind beside CONTROL and LOCAL: the tables of all tenant models."""
+    return {model._meta.db_table for model in apps.get_models() if issubclass(model, TenantModel)}
 
 
 @cache

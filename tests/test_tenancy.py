@@ -9,8 +9,9 @@ from django.apps import apps
 from django.db import connection, models
 
 from synapscale.common.models import TenantFK, TenantModel, WorkspaceFK
-from synapscale.common.tenancy import CONTROL, LOCAL, data_tables
+from synapscale.common.tenancy import CONTROL, LOCAL
 from tests.house import house
+from tests.tenancy_guard import data_tables
 
 __all__ = ["house"]
 pytestmark = pytest.mark.django_db

@@ -6,9 +6,9 @@ import pytest
 from django.db import connection
 
 from conversations.models import Message
-from synapscale.common.tenancy import data_tables, fleet_wide
+from synapscale.common.tenancy import fleet_wide
 from tests import tenancy_guard
-from tests.tenancy_guard import MissingWorkspace, missing
+from tests.tenancy_guard import MissingWorkspace, data_tables, missing
 
 GOOD = [
     'SELECT "messages"."id" FROM "messages" WHERE "messages"."workspace_id" = %s',

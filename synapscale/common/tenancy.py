@@ -11,10 +11,6 @@ import contextvars
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.apps import apps
-
-from synapscale.common.models import TenantModel
-
 _fleet_wide: contextvars.ContextVar[bool] = contextvars.ContextVar("fleet_wide", default=False)
 
 
@@ -54,11 +50,6 @@ LOCAL = frozenset(
         "users_user_permissions",
     }
 )
-
-
-def data_tables() -> set[str]:
-    """DATA: the tables of all tenant models."""
-    return {model._meta.db_table for model in apps.get_models() if issubclass(model, TenantModel)}
 
 
 @contextmanager

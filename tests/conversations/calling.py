@@ -99,6 +99,13 @@ def settle(admitted: Admitted, outcome: Outcome) -> Message:
     return settling.settle(workspace_id=answer.workspace_id, message_id=answer.pk, outcome=outcome)
 
 
+def settle_spooled(admitted: Admitted, outcome: Outcome) -> Message:
+    """As a call that has ended does it: the outcome goes to disk, then from there into the database."""
+    answer = admitted.answer
+    settling.spool(workspace_id=answer.workspace_id, message_id=answer.pk, outcome=outcome)
+    return settling.settle_from_spool(workspace_id=answer.workspace_id, message_id=answer.pk, outcome=outcome)
+
+
 def answered(
     person: Person, conversation: Conversation, *, usage: dict[str, int] | None = None, **fields: Any
 ) -> Message:

@@ -23,7 +23,7 @@ from llm.models import LLM
 from llm.types import CallRequest, CallResult, Credentials, StreamEvent, TextDelta, Thinking, ToolCall, Usage
 from tests.common.test_db_threads import all_threads_busy
 from tests.conftest import wait_for
-from tests.conversations.calling import answer_of, ask, hold_of, logs, make_conversation, sent, wallet
+from tests.conversations.calling import answer_of, ask, hold_of, logs, make_conversation, sent, settle_spooled, wallet
 from tests.people import Person, fund
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("audited", "house")]
@@ -262,7 +262,7 @@ def test_an_outcome_of_anything_can_be_stored(alice: Person, conversation: Conve
         provider_request_id=odd,
     )
     admitted = ask(alice, conversation)
-    settling.settle_spooled(workspace_id=alice.workspace.pk, message_id=admitted.answer.pk, outcome=outcome)
+    settle_spooled(admitted, outcome)
     message = answer_of(admitted)
     assert message.status == "sent"
     assert [set(map(type, stored.values())) for stored in message.tool_calls] == [{str}]

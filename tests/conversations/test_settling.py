@@ -11,7 +11,6 @@ from django.db import connection
 from billing.models import HoldIncident
 from conversations import sweeper
 from conversations.models import Conversation, Message
-from conversations.settling import settle_spooled
 from llm.models import LLM
 from llm.types import ToolCall
 from tests.books import assert_clean
@@ -27,6 +26,7 @@ from tests.conversations.calling import (
     make_conversation,
     sent,
     settle,
+    settle_spooled,
     wallet,
 )
 from tests.people import Person, fund
@@ -118,7 +118,7 @@ def test_what_no_column_takes_is_left_out_and_the_answer_is_kept(alice: Person, 
         error_message="\x00" + "e" * 1000,
         provider_request_id="r\x00" * 300,
     )
-    message = settle_spooled(workspace_id=alice.workspace.pk, message_id=admitted.answer.pk, outcome=outcome)
+    message = settle_spooled(admitted, outcome)
     message.refresh_from_db()
     assert message.content == "ab?c"
     assert message.tool_calls == [{"id": "1", "name": "f?", "arguments": '{"a": "?"}', "signature": ""}]

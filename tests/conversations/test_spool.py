@@ -20,7 +20,7 @@ from conversations.models import Conversation, Message
 from conversations.outcomes import Outcome
 from llm.models import LLM
 from tests.books import assert_clean
-from tests.conversations.calling import ask, incidents, logs, make_conversation, sent, wallet
+from tests.conversations.calling import ask, incidents, logs, make_conversation, sent, settle_spooled, wallet
 from tests.people import Person, fund
 
 pytestmark = pytest.mark.django_db
@@ -52,12 +52,7 @@ def crash_while_settling(monkeypatch: pytest.MonkeyPatch, admitted: Admitted, ou
 
         patch.setattr(settling, "settle", die)
         with pytest.raises(KeyboardInterrupt):
-            spooled(admitted, outcome)
-
-
-def spooled(admitted: Admitted, outcome: Outcome) -> Message:
-    answer = admitted.answer
-    return settling.settle_spooled(workspace_id=answer.workspace_id, message_id=answer.pk, outcome=outcome)
+            settle_spooled(admitted, outcome)
 
 
 def files(spool: Path) -> list[str]:
@@ -85,7 +80,7 @@ def test_it_is_written_before_and_removed_after(
 
     monkeypatch.setattr(settling, "settle", look)
     outcome = sent("Grüße")
-    assert spooled(admitted, outcome).content == "Grüße"
+    assert settle_spooled(admitted, outcome).content == "Grüße"
     (file,) = seen
     assert (file["name"], file["mode"], file["folder"]) == (f"{admitted.answer.pk}.json", 0o600, 0o700)
     assert file["body"]["workspace"] == str(alice.workspace.pk)
@@ -107,7 +102,7 @@ def test_the_file_and_its_name_are_flushed_to_disk(
 
     admitted = ask(alice, conversation)
     monkeypatch.setattr(os, "fsync", look)
-    spooled(admitted, sent())
+    settle_spooled(admitted, sent())
     assert flushed == [str(spool / f"{admitted.answer.pk}.{os.getpid()}.draft"), str(spool)]
 
 
@@ -244,7 +239,7 @@ def test_a_spool_that_cant_be_written_keeps_no_answer_back(
     in_the_way.parent.mkdir(parents=True, exist_ok=True)
     in_the_way.write_text("not a directory")
     settings.SPOOL_DIR = in_the_way
-    message = spooled(admitted, sent(usage={"input": 10, "output": 5}))
+    message = settle_spooled(admitted, sent(usage={"input": 10, "output": 5}))
     assert message.status == "sent"
     assert_clean()
 
