@@ -1,9 +1,9 @@
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from office import dashboard, key_checks, statement_page, usage_report_page
+from office import addresses, dashboard, key_checks, statement_page, usage_report_page
 from synapscale import probes, scrape
 
 urlpatterns = [
@@ -21,6 +21,8 @@ urlpatterns = [
         admin.site.admin_view(key_checks.page),
         name="office_test_key",
     ),
+    path("admin/search/", admin.site.admin_view(addresses.search), name="office_search"),
+    re_path(r"^admin/r/", admin.site.admin_view(addresses.view_on_site)),
     path("admin/", admin.site.urls),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="swagger"),

@@ -186,6 +186,8 @@ class OperatorAdmin(Audited, Exports, CountedLists, Presents, ModelAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
+        if "\x00" in term:  # no column of PostgreSQL's has one, nor may it be asked for one
+            return queryset.none(), False
         key = as_uuid(term)
         if key is not None:
             return queryset.filter(found_by_key(self.model, self.search_ids, key)), False

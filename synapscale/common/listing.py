@@ -11,7 +11,9 @@ import uuid
 from functools import cached_property
 from typing import Any
 
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.paginator import Page, Paginator
+from django.db import DataError
 from django.db.models import Index, Model, Q, QuerySet, UniqueConstraint
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
@@ -70,7 +72,13 @@ class CountedChangeList(ChangeList):
     """A list that says “more than” where it has not counted to the end."""
 
     def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
+        """Raises IncorrectLookupParameters, as Django does for what it finds wrong in an address before it asks the database."""
+        try:
+            super().get_results(request)
+        except (ValueError, OverflowError, DataError) as error:  # a NUL, the year 100,000, a number beyond a column's
+            if not request.GET:
+                raise
+            raise IncorrectLookupParameters(error) from error
         if not self.result_count:
             self.result_list = self.queryset.none()  # looking for them once more would take as long again
 

@@ -14,6 +14,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from synapscale.common.admin import OperatorAdmin
 from synapscale.common.history import Audited
+from synapscale.common.listing import CountedLists
 from synapscale.common.permission_names import NamesPermissions
 from workspaces.models import User
 
@@ -79,5 +80,5 @@ admin.site.unregister(Group)
 
 
 @admin.register(Group)
-class GroupAdmin(NamesPermissions, Audited, auth.GroupAdmin, ModelAdmin):  # type: ignore[misc]  # unfold has no types
+class GroupAdmin(NamesPermissions, Audited, CountedLists, auth.GroupAdmin, ModelAdmin):  # type: ignore[misc]  # unfold has no types
     """Permissions that are given together."""
