@@ -67,6 +67,7 @@ UNFOLD: dict[str, Any] = {
     "SHOW_LANGUAGES": True,
     "LANGUAGES": {"navigation": [{"code": code, "name_local": name} for code, name in LANGUAGES]},
     "SHOW_BACK_BUTTON": True,
+    "LOGIN": {"form": "workspaces.sign_in_form.SignInForm"},
     "ENVIRONMENT": "office.theme.environment",
     "ENVIRONMENT_TITLE_PREFIX": "office.theme.environment_prefix",
     "DASHBOARD_CALLBACK": "office.dashboard.context",

@@ -1,8 +1,8 @@
 """The three kinds of table, and the marker for code that reads across tenants on purpose.
 
 CONTROL tables are small and the same for all: a cluster keeps a copy on every node, so they take no hot writes. DATA
-tables belong to tenants and are sharded by ``workspace_id``. LOCAL tables are Django's own, and the
-state of periodic jobs; they stay on one node. Foreign keys go from DATA and LOCAL to CONTROL, and within a kind; never to DATA from outside.
+tables belong to tenants and are sharded by ``workspace_id``. LOCAL tables are Django's own, the
+state of periodic jobs, and tries to sign in; they stay on one node. Foreign keys go from DATA and LOCAL to CONTROL, and within a kind; never to DATA from outside.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ LOCAL = frozenset(
         "health_states",
         "rollup_state",
         "periodic_jobs",
+        "sign_in_attempts",
         # Who may do what in the back office.
         "users_groups",
         "users_user_permissions",
