@@ -5,7 +5,6 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from django.conf import settings
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -18,13 +17,13 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters
 from unfold.decorators import action
 
-from billing import money_actions, wallet_ledger
+from billing import money_actions, passwords, recent_moves, wallet_ledger
 from billing.models import BillingEvent, Hold, HoldIncident, TokenSpend, Wallet
-from billing.passwords import is_their_password, password_field
+from synapscale.common import audit
 from synapscale.common.admin import OperatorAdmin, OperatorForm, TenantAdmin, ViewOnlyAdmin, row_key
 from synapscale.common.amounts import dollars
 from synapscale.common.confirming import confirm_page
-from synapscale.common.money import MAX_USD, ZERO
+from synapscale.common.money import MAX_USD, ZERO, usd_text
 from workspaces.models import User
 
 MAY_DOWNLOAD = "billing.download_lists"
@@ -36,7 +35,11 @@ class WalletForm(OperatorForm):
 
     user: User
     """Whoever types."""
-    password = password_field(
+    lends: Decimal = ZERO
+    """How much further below zero the wallet may go by it (USD)."""
+    asks: str = ""
+    """Why that needed the password."""
+    password = passwords.password_field(
         required=False,
         help_text=_("Only to lend much more: for a higher credit limit, or calls that are not charged."),
     )
@@ -46,12 +49,13 @@ class WalletForm(OperatorForm):
         if self.errors:
             return cleaned
         before = lendable(self.initial["mode"], self.initial["credit_limit"])
-        more = lendable(cleaned["mode"], cleaned["credit_limit"]) - before
-        if more > settings.OFFICE_REAUTH_USD:
+        self.lends = max(lendable(cleaned["mode"], cleaned["credit_limit"]) - before, ZERO)
+        self.asks = passwords.reason_to_ask(self.user, self.lends, wallet=self.instance.pk)
+        if self.asks:
             if not cleaned.get("password"):
-                self.add_error("password", _("So much money asks for your password."))
+                self.add_error("password", self.asks)
             else:
-                is_their_password(self.user, self)
+                passwords.is_their_password(self.user, self)
         return cleaned
 
 
@@ -121,9 +125,19 @@ class WalletAdmin(TenantAdmin):
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         wallet = super().get_object(request, object_id, from_field)
         if wallet is not None and request.method == "POST":
+            assert isinstance(request.user, User)
+            passwords.one_after_another(request.user)
             # Its limits are judged by its balance, so until the view commits nobody else moves the balance.
             return Wallet.objects.select_for_update(no_key=True).get(workspace_id=wallet.workspace_id, pk=wallet.pk)
         return wallet
+
+    def save_model(self, request: HttpRequest, obj: Wallet, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if form.lends:
+            facts: dict[str, Any] = {recent_moves.LENT: usd_text(form.lends)}
+            if form.asks:
+                facts[recent_moves.PASSWORD] = True
+            audit.record(obj, what=_("Lends more."), **facts)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

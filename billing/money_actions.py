@@ -7,13 +7,13 @@ nothing twice.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, ClassVar
 
 from django import forms
-from django.conf import settings
 from django.contrib import messages
 from django.db import transaction
 from django.utils import formats, timezone
@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from billing import ledger, wallet_ledger
+from billing import ledger, passwords, recent_moves, wallet_ledger
 from billing.models import BillingEvent, Wallet
 from billing.passwords import PasswordForm
 from synapscale.common import audit
@@ -96,12 +96,23 @@ class MoneyAction(Deed):
         ]
 
     def proof(self, given: Mapping[str, Any], data: Any, *, user: User) -> PasswordForm | None:
-        return PasswordForm(data, user=user) if abs(self.moves(given)) > settings.OFFICE_REAUTH_USD else None
+        asks = self._asks(given, user)
+        return PasswordForm(data, user=user, asks=asks) if asks else None
+
+    @contextmanager
+    def alone(self, user: User) -> Iterator[None]:
+        with transaction.atomic():
+            passwords.one_after_another(user)
+            yield
+
+    def _asks(self, given: Mapping[str, Any], user: User) -> str:
+        return passwords.reason_to_ask(user, self.moves(given), wallet=self.wallet.pk, reference=given["reference"])
 
     def do(self, given: Mapping[str, Any], *, actor: User) -> Said:
         wallets = Wallet.objects.filter(workspace_id=self.wallet.workspace_id, pk=self.wallet.pk)
         with transaction.atomic():
             before = wallets.select_for_update(no_key=True).get()  # what the audit log says was before
+            asked = self._asks(given, actor)  # and so was given
             done = self.move(given, actor=actor)
             if not done.is_new:
                 return Said(_("This was done already; nothing was done twice."), messages.WARNING)
@@ -112,6 +123,7 @@ class MoneyAction(Deed):
                 actor=actor,
                 reason=given["reason"],
                 reference=given["reference"],
+                **({recent_moves.PASSWORD: True} if asked else {}),
                 **done.facts,
             )
         return Said(done.said)

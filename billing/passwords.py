@@ -1,18 +1,28 @@
-"""The password of whoever moves, or lends, much money: asked for once more, guessed a few times at most."""
+"""The password of whoever moves, or lends, much money: asked for once more, guessed a few times at most.
+
+Much is what is more than ``OFFICE_REAUTH_USD`` together with what the same person has moved or lent within the last hour,
+on whichever wallets, since they last gave the password: slices of it are no way around.
+"""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from django import forms
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, gettext_noop
 from unfold.widgets import UnfoldAdminPasswordWidget
 
+from billing import recent_moves
 from synapscale.common import audit, history
+from synapscale.common.amounts import dollars
+from synapscale.common.money import ZERO
 from workspaces.models import User
 
 TRIES, PAUSE = 5, timedelta(minutes=15)
@@ -30,16 +40,38 @@ def password_field(*, required: bool = True, help_text: object = "") -> forms.Ch
 
 
 class PasswordForm(forms.Form):
-    """Of ``user``, whose wrong guesses are counted when it is looked at."""
+    """Of ``user``, whose wrong guesses are counted when it is looked at; it says why it ``asks``."""
 
-    password = password_field(help_text=gettext_lazy("So much money asks for your password."))
+    password = password_field()
 
-    def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, user: User, asks: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.user = user
+        self.fields["password"].help_text = asks
 
     def clean(self) -> None:
         is_their_password(self.user, self)
+
+
+def one_after_another(user: User) -> None:
+    """Until the commit, whatever else ``user`` does with money waits, so that each sees the one before. Comes before any wallet
+    is locked.
+    """
+    User.objects.select_for_update(no_key=True).get(pk=user.pk)
+
+
+def reason_to_ask(user: User, amount: Decimal, *, wallet: UUID, reference: str = "") -> str:
+    """Why ``user`` needs the password to move or lend ``amount`` (USD; below zero: to take it away), in a sentence; empty
+    if they don't. What is taken away counts by itself.
+    """
+    before = recent_moves.since_password(user, but=(wallet, reference)) if amount > 0 else ZERO
+    if abs(amount) + before <= settings.OFFICE_REAUTH_USD:
+        return ""
+    if not before:
+        return _("So much money asks for your password.")
+    return _(
+        "With what you moved or lent in the last hour (%(before)s) this is %(sum)s: so much money asks for your password."
+    ) % {"before": dollars(before), "sum": dollars(before + amount)}
 
 
 def is_their_password(user: User, form: forms.BaseForm) -> bool:
@@ -53,7 +85,7 @@ def is_their_password(user: User, form: forms.BaseForm) -> bool:
     if not typed:
         return False
     with transaction.atomic():
-        User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        one_after_another(user)
         lately = timezone.now() - PAUSE
         wrong = history.of_row(user).filter(additional_data__what=_WRONG, timestamp__gte=lately)
         if wrong.count() >= TRIES:

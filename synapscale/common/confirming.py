@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -105,6 +106,10 @@ class Deed(ABC):
         """What ``user`` has to give together with the button, bound to ``data``; None: the button is enough."""
         return None
 
+    def alone(self, user: Any) -> AbstractContextManager[None]:
+        """Around the proof that ``user`` gives and what is done with it; by itself it is nothing."""
+        return nullcontext()
+
     @abstractmethod
     def do(self, given: Mapping[str, Any], *, actor: Any) -> Said | None:
         """Do it; None: there was nothing left to be done. Raises a Refusal."""
@@ -127,17 +132,18 @@ def confirm_page(
     has_all = form.is_valid() if is_typed else not form.visible_fields()
     given = form.cleaned_data if has_all and is_typed else {}
     confirms = has_all and is_typed and is_confirmed(request)
-    proof = deed.proof(given, request.POST if confirms else None, user=request.user) if has_all else None
-    if confirms and (proof is None or proof.is_valid()):
-        try:
-            said = deed.do(given, actor=request.user)
-        except Refusal as refusal:
-            form.add_error(None, refusal.message)
-            has_all = False
-        else:
-            done = said or Said(_("There was nothing left to do: it was done already."), messages.WARNING)
-            messages.add_message(request, done.level, str(done.text))
-            return HttpResponseRedirect(back)
+    with deed.alone(request.user) if confirms else nullcontext():
+        proof = deed.proof(given, request.POST if confirms else None, user=request.user) if has_all else None
+        if confirms and (proof is None or proof.is_valid()):
+            try:
+                said = deed.do(given, actor=request.user)
+            except Refusal as refusal:
+                form.add_error(None, refusal.message)
+                has_all = False
+            else:
+                done = said or Said(_("There was nothing left to do: it was done already."), messages.WARNING)
+                messages.add_message(request, done.level, str(done.text))
+                return HttpResponseRedirect(back)
     context = {
         **model_admin.admin_site.each_context(request),
         "opts": model_admin.opts,

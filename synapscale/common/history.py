@@ -33,9 +33,11 @@ _ACTIONS = {
 _FACTS = {
     "charge": gettext_lazy("Charge"),
     "filters": gettext_lazy("Filters"),
+    "lent": gettext_lazy("More, USD"),
     "list": gettext_lazy("List"),
     "model": gettext_lazy("Model"),
     "note": gettext_lazy("Note"),
+    "password_given": gettext_lazy("With the password"),
     "reason": gettext_lazy("Reason"),
     "reference": gettext_lazy("Reference"),
     "result": gettext_lazy("Result"),
@@ -66,7 +68,7 @@ def what(entry: LogEntry) -> str:
 def facts(entry: LogEntry) -> list[tuple[str, Any]]:
     """What else was written down: a reason, a reference."""
     return [
-        (str(_FACTS.get(name, capfirst(name))), value)
+        (str(_FACTS.get(name, capfirst(name))), _("yes") if value is True else value)
         for name, value in (entry.additional_data or {}).items()
         if name != "what"
     ]
