@@ -12,12 +12,13 @@ from django.core.exceptions import ValidationError
 from django.db import models, transaction
 from django.db.models import F, Q
 from django.utils import timezone
+from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import gettext_noop
 
 from llm import images, pricing
 from llm.types import Usage
 from synapscale.common.models import BaseModel
+from synapscale.common.moments import moment
 from synapscale.common.money import RateField, UsdField
 from workspaces.models import AccessToken, Workspace
 
@@ -280,7 +281,7 @@ class LLMPrice(BaseModel):
         ]
 
     def __str__(self) -> str:
-        return _("%(llm)s from %(time)s UTC") % {"llm": self.llm, "time": f"{self.effective_from:%Y-%m-%d %H:%M}"}
+        return _("%(llm)s from %(time)s") % {"llm": self.llm, "time": moment(self.effective_from)}
 
     def natural_key(self) -> tuple[str, str, str]:
         return (*self.llm.natural_key(), self.effective_from.isoformat())
@@ -313,11 +314,11 @@ class LLMPrice(BaseModel):
             return
         try:
             self.table  # noqa: B018  reading it is the check
-        except ValueError as error:
-            where, _colon, message = str(error).partition(": ")
-            if field := {**RATE_FIELDS, "request_fee": "request_fee_usd"}.get(where):
+        except pricing.BadPrice as error:
+            message = gettext(error.text) % error.values
+            if field := {**RATE_FIELDS, "request_fee": "request_fee_usd"}.get(error.where):
                 raise ValidationError({field: message}) from None
-            raise ValidationError({where.partition("[")[0]: str(error)}) from None
+            raise ValidationError({error.where.partition("[")[0]: f"{error.where}: {message}"}) from None
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Insert, or close an open price. ``PriceConflict`` for any other change, ValidationError for a bad row."""

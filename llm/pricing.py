@@ -28,6 +28,16 @@ class NoPrice(LookupError):
     """No price is known for this model at this time. The call is refused: a price is never guessed."""
 
 
+class BadPrice(ValueError):
+    """A price that makes no sense. ``where`` is the part of it; ``text`` says why, with ``values`` to be filled in, and is in
+    ``locale/`` for those who show it in another language (``tests/translations.py`` finds it).
+    """
+
+    def __init__(self, text: str, *, where: str, **values: object) -> None:
+        super().__init__(f"{where}: {text % values}")
+        self.text, self.where, self.values = text, where, values
+
+
 @dataclass(frozen=True, slots=True)
 class Rates:
     """Pico-USD per token, which is micro-USD per million tokens: whole numbers, not negative.
@@ -49,17 +59,19 @@ class Rates:
             if rate is None and field.name not in ("input", "output"):
                 continue
             if type(rate) is not int or rate < 0:
-                raise ValueError(f"{field.name}: a rate is a whole number of pico-dollars per token, not {rate!r}")
+                raise BadPrice(
+                    "a rate is a whole number of pico-dollars per token, not %(value)r", where=field.name, value=rate
+                )
 
     @classmethod
     def per_mtok(cls, **rates: Decimal | str | int | None) -> Self:
-        """Rates from list prices in USD per million tokens, of at most six decimals. Raises ValueError on a bad one."""
+        """Rates from list prices in USD per million tokens, of at most six decimals. Raises BadPrice for others."""
         names = {field.name for field in fields(cls)}
         if unknown := rates.keys() - names:
-            raise ValueError(f"{min(unknown)}: no such rate")
+            raise BadPrice("no such rate", where=min(unknown))
         for name in ("input", "output"):
             if rates.get(name) is None:
-                raise ValueError(f"{name}: is missing")
+                raise BadPrice("is missing", where=name)
         scaled = {name: None if rate is None else _scaled(name, rate, RATE_PLACES) for name, rate in rates.items()}
         return cls(**scaled)  # type: ignore[arg-type]
 
@@ -112,9 +124,9 @@ class Window:
 
     def __post_init__(self) -> None:
         if self.start.tzinfo is not None or self.end.tzinfo is not None:
-            raise ValueError("start: times of a window are UTC, written without an offset")
+            raise BadPrice("times of a window are UTC, written without an offset", where="start")
         if self.start == self.end:
-            raise ValueError("end: must differ from start")
+            raise BadPrice("must differ from start", where="end")
 
     def covers(self, at: datetime) -> bool:
         """Whether ``at`` (aware) lies in the window. The rule of genai-prices' ``TimeOfDateConstraint.active``."""
@@ -137,14 +149,16 @@ class PriceTable:
 
     def __post_init__(self) -> None:
         if type(self.request_fee) is not int or self.request_fee < 0:
-            raise ValueError(f"request_fee: must be a whole number of pico-dollars, not {self.request_fee!r}")
+            raise BadPrice(
+                "must be a whole number of pico-dollars, not %(value)r", where="request_fee", value=self.request_fee
+            )
         if self.tiers and self.windows:
-            raise ValueError("windows: a price has tiers or windows, not both")
+            raise BadPrice("a price has tiers or windows, not both", where="windows")
         thresholds = [tier.above_input_tokens for tier in self.tiers]
         if any(type(threshold) is not int or threshold < 1 for threshold in thresholds):
-            raise ValueError("tiers: above_input_tokens must be a whole number above zero")
+            raise BadPrice("above_input_tokens must be a whole number above zero", where="tiers")
         if thresholds != sorted(set(thresholds)):
-            raise ValueError("tiers: must rise by above_input_tokens")
+            raise BadPrice("must rise by above_input_tokens", where="tiers")
         replacements = {
             "tiers": [tier.rates for tier in self.tiers],
             "windows": [window.rates for window in self.windows],
@@ -154,7 +168,7 @@ class PriceTable:
                 # A tier that forgot its cached rate would bill cache reads as plain input, unnoticed.
                 if odd := self.rates.named() ^ rates.named():
                     name = f"{kind}[{index}].{min(odd)}"
-                    raise ValueError(f"{name}: must be priced here and in the base price, or in neither")
+                    raise BadPrice("must be priced here and in the base price, or in neither", where=name)
 
     def rates_for(self, *, input_tokens: int, at: datetime) -> Rates:
         """The rates of a call whose whole prompt has ``input_tokens`` tokens, admitted at ``at`` (aware, any zone).
@@ -261,7 +275,7 @@ def tokens_of_bytes(size: int) -> int:
 def parse_tiers(value: Any) -> tuple[Tier, ...]:
     """Tiers from ``[{"above_input_tokens": 200000, "input": "4", "output": "18", ...}]``, USD per million tokens.
 
-    Raises ValueError that names the entry: ``tiers[0].input: ...``.
+    Raises BadPrice that names the entry: ``tiers[0].input: ...``.
     """
 
     def tier(entry: dict[str, Any]) -> Tier:
@@ -273,7 +287,7 @@ def parse_tiers(value: Any) -> tuple[Tier, ...]:
 def parse_windows(value: Any) -> tuple[Window, ...]:
     """Windows from ``[{"start": "01:00", "end": "04:00", "input": "1.32", "output": "3.96", ...}]``, times in UTC.
 
-    Raises ValueError that names the entry: ``windows[0].start: ...``.
+    Raises BadPrice that names the entry: ``windows[0].start: ...``.
     """
 
     def window(entry: dict[str, Any]) -> Window:
@@ -285,21 +299,22 @@ def parse_windows(value: Any) -> tuple[Window, ...]:
 
 def _parse_list(name: str, value: Any, parse: Callable[[dict[str, Any]], Entry]) -> tuple[Entry, ...]:
     if not isinstance(value, list):
-        raise ValueError(f"{name}: must be a list")
+        raise BadPrice("must be a list", where=name)
     entries = []
     for index, entry in enumerate(value):
+        here = f"{name}[{index}]"
         if not isinstance(entry, dict):
-            raise ValueError(f"{name}[{index}]: must be an object")
+            raise BadPrice("must be an object", where=here)
         try:
             entries.append(parse(dict(entry)))
-        except ValueError as error:
-            raise ValueError(f"{name}[{index}].{error}") from None
+        except BadPrice as error:
+            raise BadPrice(error.text, where=".".join((here, error.where)), **error.values) from None
     return tuple(entries)
 
 
 def _take(entry: dict[str, Any], name: str) -> Any:
     if name not in entry:
-        raise ValueError(f"{name}: is missing")
+        raise BadPrice("is missing", where=name)
     return entry.pop(name)
 
 
@@ -307,7 +322,7 @@ def _json_rates(entry: dict[str, Any]) -> Rates:
     for name, rate in entry.items():
         # A JSON number becomes a float in somebody's hands sooner or later.
         if not isinstance(rate, str):
-            raise ValueError(f"{name}: must be a decimal in quotes, not {rate!r}")
+            raise BadPrice("must be a decimal in quotes, not %(value)r", where=name, value=rate)
     return Rates.per_mtok(**entry)
 
 
@@ -315,26 +330,26 @@ def _clock(name: str, value: Any) -> time:
     try:
         return time.fromisoformat(value)
     except (TypeError, ValueError):
-        raise ValueError(f"{name}: must be a time of day like 04:00, not {value!r}") from None
+        raise BadPrice("must be a time of day like 04:00, not %(value)r", where=name, value=value) from None
 
 
 def _scaled(name: str, value: Decimal | str | int, places: int) -> int:
-    """``value * 10**places``, exactly. Raises ValueError for a float, a negative, or digits beyond ``places``."""
+    """``value * 10**places``, exactly. Raises BadPrice for a float, a negative, or digits beyond ``places``."""
     if isinstance(value, bool) or not isinstance(value, Decimal | str | int):
-        raise ValueError(f"{name}: must be a decimal, not {value!r}")
+        raise BadPrice("must be a decimal, not %(value)r", where=name, value=value)
     try:
         exact = Decimal(value)
     except InvalidOperation:
-        raise ValueError(f"{name}: is not a decimal number: {value!r}") from None
+        raise BadPrice("is not a decimal number: %(value)r", where=name, value=value) from None
     # The bound keeps a text like 1E999999999 from being written out.
     if not exact.is_finite() or exact < 0 or exact.adjusted() > 30:
-        raise ValueError(f"{name}: must be a sensible amount, not negative: {value!r}")
+        raise BadPrice("must be a sensible amount, not negative: %(value)r", where=name, value=value)
     if exact.adjusted() < -places and exact:
-        raise ValueError(f"{name}: has more than {places} decimal places: {value!r}")
+        raise BadPrice("has more than %(places)d decimal places: %(value)r", where=name, places=places, value=value)
     numerator, denominator = exact.as_integer_ratio()
     scaled, rest = divmod(numerator * 10**places, denominator)
     if rest:
-        raise ValueError(f"{name}: has more than {places} decimal places: {value!r}")
+        raise BadPrice("has more than %(places)d decimal places: %(value)r", where=name, places=places, value=value)
     return int(scaled)
 
 

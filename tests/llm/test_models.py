@@ -14,7 +14,7 @@ from django.core.exceptions import ValidationError
 from django.core.serializers import deserialize, serialize
 from django.db import IntegrityError, connection, transaction
 from django.db.models import ProtectedError
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from llm.models import LLM, RATE_FIELDS, LLMPrice, PriceConflict, ProviderName
 from llm.pricing import NoPrice
@@ -209,6 +209,36 @@ def test_a_malformed_price_is_refused_by_field(fields: dict[str, Any], field: st
         make_price(make_llm(), **fields)
     assert set(caught.value.message_dict) == {field}
     assert not LLMPrice.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"tiers": {}}, "tiers: deve ser uma lista"),
+        (
+            {"tiers": [{"above_input_tokens": 5, "input": 4, "output": "1"}]},
+            "tiers[0].input: deve ser um decimal entre aspas, e não 4",
+        ),
+        (
+            {"tiers": [{"above_input_tokens": 5, "input": "0.0000001", "output": "1"}]},
+            "tiers[0].input: tem mais de 6 casas decimais: '0.0000001'",
+        ),
+        (
+            {"windows": [{"start": "01:00", "end": "01:00", "input": "1", "output": "1"}]},
+            "windows[0].end: deve ser diferente de start",
+        ),
+    ],
+)
+def test_a_malformed_price_is_refused_in_the_language_that_is_spoken(fields: dict[str, Any], message: str) -> None:
+    with translation.override("pt-br"), pytest.raises(ValidationError) as caught:
+        make_price(make_llm(), **fields)
+    assert caught.value.messages == [message]
+
+
+def test_a_price_is_named_by_its_day_as_the_language_writes_it() -> None:
+    price = make_price(make_llm())
+    with translation.override("pt-br"):
+        assert str(price) == "openai/gpt-x a partir de 01/01/2026 00:00 UTC"
 
 
 def test_a_form_gets_the_errors_of_both_kinds() -> None:
