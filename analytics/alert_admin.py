@@ -54,17 +54,18 @@ def _operator(request: HttpRequest) -> User:
 class AlertAdmin(ViewOnlyAdmin):
     """What is, or was, over a rule's threshold: what fires comes first, what is looked after next."""
 
-    list_display = ("fired_at", "status", "rule", "subject_label", "figures", "level", "workspace", "resolved_at")
+    list_display = ("fired_at", "status", "rule", "subject", "figures", "level", "workspace", "resolved_at")
     list_filter = ("state", "severity", "subject_kind", "fired_at")
     list_select_related = ("workspace", "rule")
     list_defer = ("explanation",)
+    readonly_fields = ("subject",)
     search_ids = ("pk", "workspace_id", "rule_id", "user_id")
     search_fields = ("workspace__slug", "rule__name__istartswith")
     search_help_text = _("An id, the id of a rule or a user, a workspace's slug or the beginning of a rule's name.")
     actions = ("acknowledge",)  # type: ignore[assignment]
     actions_detail = ("acknowledge_this", "silence_rule")
     fields = (
-        "workspace", "rule", "subject_kind", "subject_id", "subject_label", "user", "severity", "fired_at", "last_seen_at",
+        "workspace", "rule", "subject_kind", "subject_id", "subject", "user", "severity", "fired_at", "last_seen_at",
         "acknowledged_at", "acknowledged_by", "resolved_at", "id",
     )  # fmt: skip
 
@@ -88,6 +89,10 @@ class AlertAdmin(ViewOnlyAdmin):
     def figures(self, alert: Alert) -> str:
         value, threshold = (alert_page.amount(alert.rule.condition, one) for one in (alert.value, alert.threshold))
         return gettext("%(value)s (threshold %(threshold)s)") % {"value": value, "threshold": threshold}
+
+    @admin.display(description=_("subject label"), ordering="subject_label")
+    def subject(self, alert: Alert) -> str:
+        return alert.subject_name
 
     # Doing
 
@@ -140,7 +145,9 @@ def _settings_of(condition: conditions.Condition) -> str:
         % {"name": name, "default": setting.default or "—", "help": gettext(setting.help)}
         for name, setting in condition.settings.items()
     ]
-    return f"{condition.key}: {' '.join(said) or gettext('nothing.')}"
+    if not said:
+        said = [gettext("nothing.")]
+    return f"{condition.key}: {' '.join(said)}"
 
 
 class AlertRuleForm(OperatorForm):
@@ -193,12 +200,16 @@ class AlertRuleForm(OperatorForm):
         return self.cleaned_data
 
 
+SHOWN_AS = {"name": "called", "condition": "watched"}
+"""How the page of a built-in rule shows what stays of it."""
+
+
 @admin.register(AlertRule)
 class AlertRuleAdmin(OperatorAdmin):
     """What is watched. Rules are switched off or silenced, not deleted: their alerts name them."""
 
     form = AlertRuleForm
-    list_display = ("name", "workspace", "condition", "scope", "fires_above", "severity", "status", "is_builtin")
+    list_display = ("called", "workspace", "watched", "scope", "fires_above", "severity", "status", "is_builtin")
     list_filter = ("is_active", "is_builtin", "severity", "scope")
     list_select_related = ("workspace",)
     search_ids = ("pk", "workspace_id")
@@ -217,7 +228,30 @@ class AlertRuleAdmin(OperatorAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         names = super().get_readonly_fields(request, obj)
-        return [*names, *rules.FIXED] if obj is not None and obj.is_builtin else names
+        return [*names, *SHOWN_AS.values(), *rules.FIXED] if obj is not None and obj.is_builtin else names
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        names = super().get_fields(request, obj)
+        return [SHOWN_AS.get(name, name) for name in names] if obj is not None and obj.is_builtin else names
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Built-in rules are found by what they are called here, too."""
+        found, may_repeat = super().get_search_results(request, queryset, search_term)
+        term = search_term.strip().lower()
+        ours = AlertRule.objects.filter(is_builtin=True) if term else ()
+        keys = [rule.pk for rule in ours if rule.shown_name.lower().startswith(term)]
+        return found | queryset.filter(pk__in=keys) if keys else found, may_repeat
+
+    @admin.display(description=_("name"), ordering="name")
+    def called(self, rule: AlertRule) -> str:
+        return rule.shown_name
+
+    @admin.display(description=_("condition"), ordering="condition")
+    def watched(self, rule: AlertRule) -> str:
+        condition = conditions.get(rule.condition)
+        return gettext(condition.title) if condition else rule.condition
 
     @admin.display(description=_("fires above"), ordering="threshold")
     def fires_above(self, rule: AlertRule) -> str:

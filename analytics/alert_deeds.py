@@ -61,10 +61,10 @@ class Acknowledge(Deed):
 
     @property
     def subject(self) -> str:
-        return f"{self.alert.rule.name}: {self.alert.subject_label}"
+        return str(self.alert)
 
     def facts(self) -> Facts:
-        return [(_("What happened"), self.alert.explanation)]
+        return [(_("What happened"), self.alert.told)]
 
     def effect(self, given: Mapping[str, Any]) -> Facts:
         said: Facts = [
@@ -123,11 +123,11 @@ class _OfRules(Deed):
     @property
     def subject(self) -> str:
         if len(self.rules) == 1:
-            return self.rules[0].name
+            return self.rules[0].shown_name
         return ngettext("%(count)d rule", "%(count)d rules", len(self.rules)) % {"count": len(self.rules)}
 
     def facts(self) -> Facts:
-        return [(rule.name, _silence_of(rule)) for rule in self.rules]
+        return [(rule.shown_name, _silence_of(rule)) for rule in self.rules]
 
 
 def _silence_of(rule: AlertRule) -> str:

@@ -67,7 +67,7 @@ class AlertDeliveryAdmin(ViewOnlyAdmin):
         "created_at", "workspace", "alert", "event", "channel", "endpoint", "recipient", "state", "attempts", "last_error",
     )  # fmt: skip
     list_filter = ("state", "channel", "event", "created_at")
-    list_select_related = ("workspace", "alert", "endpoint")
+    list_select_related = ("workspace", "alert__rule", "endpoint")
     list_defer = ("payload",)
     search_ids = ("pk", "workspace_id", "alert_id", "endpoint_id")
     search_fields = ("workspace__slug", "recipient__istartswith")

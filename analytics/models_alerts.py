@@ -5,8 +5,10 @@ from __future__ import annotations
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from analytics.alerting import explanations
 from synapscale.common.models import BaseModel, TenantModel
 from synapscale.common.money import UsdField
 from workspaces.models import User, Workspace
@@ -110,7 +112,12 @@ class AlertRule(BaseModel):
         ]
 
     def __str__(self) -> str:
-        return self.name
+        return self.shown_name
+
+    @property
+    def shown_name(self) -> str:
+        """In the reader's language, where the name is ours."""
+        return gettext(self.name) if self.is_builtin else self.name
 
 
 class Alert(TenantModel):
@@ -142,6 +149,9 @@ class Alert(TenantModel):
     value = UsdField(help_text=_("In the unit of the condition, when it was last seen."))
     threshold = UsdField(help_text=_("What the value was more than."))
     explanation = models.TextField()
+    facts = models.JSONField(
+        null=True, editable=False, help_text=_("What the explanation is made of; empty: only the text was kept.")
+    )
     fired_at = models.DateTimeField()
     last_seen_at = models.DateTimeField(help_text=_("When the value was last seen to be too much."))
     acknowledged_at = models.DateTimeField(null=True)
@@ -181,5 +191,15 @@ class Alert(TenantModel):
         ]
 
     def __str__(self) -> str:
-        rule = self.rule.name if Alert.rule.is_cached(self) else self.rule_id
-        return f"{rule}: {self.subject_label}"
+        rule = self.rule if Alert.rule.is_cached(self) else self.rule_id
+        return f"{rule}: {self.subject_name}"
+
+    @property
+    def subject_name(self) -> str:
+        """``subject_label`` in the reader's language."""
+        return explanations.label(self.facts or {}) or self.subject_label
+
+    @property
+    def told(self) -> str:
+        """``explanation`` in the reader's language."""
+        return explanations.explanation(self.facts or {}) or self.explanation

@@ -9,6 +9,7 @@ from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from synapscale.common.models import TenantFK, TenantModel
+from synapscale.common.moments import day
 from workspaces.models import Membership, User
 
 
@@ -164,8 +165,8 @@ class ReportRun(TenantModel):
     def __str__(self) -> str:
         return _("%(report)s, %(start)s to %(end)s") % {
             "report": self.report_id,
-            "start": f"{self.start_at:%Y-%m-%d}",
-            "end": f"{self.end_at:%Y-%m-%d}",
+            "start": day(self.start_at),
+            "end": day(self.end_at),
         }
 
 

@@ -21,6 +21,7 @@ from django.core.mail import EmailMessage, get_connection
 from django.db import transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from conversations.models import MessageFeedback
 from synapscale.common import mailing
@@ -115,32 +116,41 @@ def _give_back(claim: _Claim) -> None:
 
 
 def _send(claim: _Claim) -> None:
-    slug, count = claim.workspace.slug, len(claim.rows)
+    with mailing.language():
+        subject, body = _subject(claim), _body(claim)
     message = EmailMessage(
-        subject=f"[SynapScale] Negative feedback in {slug}: {count}",
-        body=_body(claim),
+        subject=f"[SynapScale] {subject}",
+        body=body,
         to=[claim.workspace.feedback_alert_email],
         connection=get_connection(),
     )
     message.send()
 
 
+def _subject(claim: _Claim) -> str:
+    return _("Negative feedback in %(slug)s: %(count)d") % {"slug": claim.workspace.slug, "count": len(claim.rows)}
+
+
 def _body(claim: _Claim) -> str:
     rows = claim.rows
     shown = [f"  {row['pk']}" for row in rows[:MAX_IDS]]
-    more = [f"  and {len(rows) - MAX_IDS} more"] if len(rows) > MAX_IDS else []
+    more = ["  " + _("and %(count)d more") % {"count": len(rows) - MAX_IDS}] if len(rows) > MAX_IDS else []
     lines = [
-        f"Negative feedback that waits for a review in the workspace {claim.workspace.slug}: {len(rows)}.",
-        *_counts("Models", (row["model"] or "unknown" for row in rows)),
-        *_counts("Stars", (str(row["stars"]) for row in rows if row["stars"])),
-        *_counts("Categories", (row["category"] for row in rows if row["category"])),
-        *_counts("Thumbs", (row["thumb"] for row in rows if row["thumb"])),
+        _("Negative feedback that waits for a review in the workspace %(slug)s: %(count)d.")
+        % {"slug": claim.workspace.slug, "count": len(rows)},
+        *_counts(_("Models"), (row["model"] or _("unknown") for row in rows)),
+        *_counts(_("Stars"), (str(row["stars"]) for row in rows if row["stars"])),
+        *_counts(
+            _("Categories"), (str(MessageFeedback.Category(row["category"]).label) for row in rows if row["category"])
+        ),
+        *_counts(_("Thumbs"), (str(MessageFeedback.Thumb(row["thumb"]).label) for row in rows if row["thumb"])),
         "",
-        "Feedback:",
+        _("Feedback:"),
         *shown,
         *more,
         "",
-        "What was said is not in this mail: GET /api/v1/feedback?negative=true shows what you may read of it.",
+        _("What was said is not in this mail: %(request)s shows what you may read of it.")
+        % {"request": "GET /api/v1/feedback?negative=true"},
     ]
     return "\n".join(lines) + "\n"
 

@@ -68,10 +68,11 @@ class AuditEntryAdmin(ViewOnlyAdmin):
 
     @admin.display(description=_("row"))
     def row(self, entry: LogEntry) -> str:
-        url = history.url_of(entry.content_type.model_class(), entry.object_pk)
+        model = entry.content_type.model_class()
+        url, name = history.url_of(model, entry.object_pk), history.called(model, entry.object_repr)
         if not url or entry.action == LogEntry.Action.DELETE:
-            return format_html("<bdi>{}</bdi>", entry.object_repr)
-        return format_html('<a href="{}"><bdi>{}</bdi></a>', url, entry.object_repr)
+            return format_html("<bdi>{}</bdi>", name)
+        return format_html('<a href="{}"><bdi>{}</bdi></a>', url, name)
 
     @admin.display(description=_("fields"))
     def fields_changed(self, entry: LogEntry) -> str:

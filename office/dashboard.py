@@ -343,8 +343,8 @@ def _alerts() -> list[Row]:
 
 def alert_row(alert: Alert) -> Row:
     return {
-        "name": alert.rule.name,
-        "subject": alert.subject_label,
+        "name": alert.rule.shown_name,
+        "subject": alert.subject_name,
         "severity": alert.get_severity_display(),
         "level": alert.severity,
         "state": alert.get_state_display(),

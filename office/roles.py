@@ -11,8 +11,16 @@ from typing import Any
 from django.apps import AppConfig
 from django.apps import apps as installed
 from django.contrib.auth.management import create_permissions
+from django.utils.translation import pgettext_lazy
 
 OPERATOR, FINANCE, SUPPORT, READ_ONLY = "Operator", "Finance", "Support", "Read-only"
+NAMES = {
+    OPERATOR: pgettext_lazy("role", "Operator"),
+    FINANCE: pgettext_lazy("role", "Finance"),
+    SUPPORT: pgettext_lazy("role", "Support"),
+    READ_ONLY: pgettext_lazy("role", "Read-only"),
+}
+"""What pages call them (``common.permission_names``)."""
 
 _LOOKS = {
     "analytics": ("alert", "alertdelivery", "alertrule", "report", "reportmail", "reportrun", "webhookendpoint"),

@@ -326,6 +326,10 @@ EMAIL_HOST_USER = env("EMAIL_HOST_USER")
 EMAIL_HOST_PASSWORD = env("EMAIL_HOST_PASSWORD")
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env("DEFAULT_FROM_EMAIL", "synapscale@localhost")
+# What they are written in: a language of the back office.
+MAIL_LANGUAGE = env("MAIL_LANGUAGE", "en")
+if MAIL_LANGUAGE not in dict(theme.LANGUAGES):
+    raise ImproperlyConfigured(f"MAIL_LANGUAGE is one of {', '.join(dict(theme.LANGUAGES))}.")
 # Where clients reach the API, for links in mails.
 PUBLIC_URL = env("PUBLIC_URL", "http://localhost:8000").rstrip("/")
 # The server tells workspaces of negative feedback every so many seconds; 0 leaves it to `manage.py send_feedback_alerts`.

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.utils.translation import gettext
 
+from analytics.alerting import explanations
 from analytics.models import AlertRule, Severity, Subject
 from synapscale.common.errors import Refusal
 
@@ -21,14 +22,22 @@ class Observation:
 
     kind: Subject
     subject_id: str
-    label: str
     value: Decimal
     threshold: Decimal
-    explanation: str
+    facts: Mapping[str, Any]
+    """What its label and its explanation are made of: see ``explanations``."""
     workspace_id: uuid.UUID | None = None
     """Where it happened; None: in no single workspace."""
     user_id: uuid.UUID | None = None
     """Whom it is about."""
+
+    @property
+    def label(self) -> str:
+        return explanations.label(self.facts)
+
+    @property
+    def explanation(self) -> str:
+        return explanations.explanation(self.facts)
 
 
 @dataclass(frozen=True, slots=True)

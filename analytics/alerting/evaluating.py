@@ -16,8 +16,8 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q
-from django.utils import timezone
-from django.utils.translation import gettext_lazy
+from django.utils import timezone, translation
+from django.utils.translation import gettext, gettext_lazy
 
 from analytics.alerting import conditions, outbox, rules
 from analytics.alerting.conditions import Observation
@@ -111,11 +111,21 @@ def _known(rule: AlertRule, now: datetime) -> tuple[dict[Subject, Alert], set[Su
     )
 
 
+def _in_english(one: Observation) -> dict[str, str]:
+    """What programs read."""
+    with translation.override("en"):
+        return {"subject_label": one.label[:300], "explanation": one.explanation}
+
+
 def _see_again(alert: Alert, one: Observation, now: datetime) -> None:
     """Of two processes, the one with the later figures has the last word."""
     rows = Alert.objects.filter(workspace_id=alert.workspace_id, pk=alert.pk, state__in=Alert.OPEN)
     rows.filter(last_seen_at__lt=now).update(
-        value=one.value, threshold=one.threshold, explanation=one.explanation, last_seen_at=now
+        value=one.value,
+        threshold=one.threshold,
+        facts=one.facts,
+        explanation=_in_english(one)["explanation"],
+        last_seen_at=now,
     )
 
 
@@ -127,14 +137,14 @@ def _fire(rule: AlertRule, one: Observation, now: datetime) -> Alert | None:
         rule=rule,
         subject_kind=one.kind,
         subject_id=one.subject_id,
-        subject_label=one.label[:300],
         user_id=one.user_id,
         severity=rule.severity,
         value=one.value,
         threshold=one.threshold,
-        explanation=one.explanation,
+        facts=one.facts,
         fired_at=now,
         last_seen_at=now,
+        **_in_english(one),
     )
     try:
         with transaction.atomic():
@@ -179,5 +189,5 @@ def acknowledge(alert: Alert, *, by: User, note: str = "") -> bool:
         facts: dict[str, Any] = {"note": note} if note else {}
         audit.record(alert, what=gettext_lazy("Acknowledged."), changes=changes, actor=by, **facts)
     elif alert.state == Alert.State.RESOLVED:
-        raise Conflict("This alert is over.", code="alert_resolved")
+        raise Conflict(gettext("This alert is over."), code="alert_resolved")
     return bool(is_first)

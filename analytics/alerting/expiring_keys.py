@@ -8,16 +8,13 @@ from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
 from django.db.models import Q, QuerySet
-from django.utils.translation import gettext_noop
+from django.utils.translation import gettext, gettext_noop
 
 from analytics.alerting import words
 from analytics.alerting.conditions import Condition, Default, Observation
 from analytics.alerting.subjects import Scope
 from analytics.models import AlertRule, Subject
-from llm.models import ProviderName
 from workspaces.models import Membership, UserVariable
-
-_PROVIDERS = dict(ProviderName.choices)
 
 
 def _find(rule: AlertRule, now: datetime) -> list[Observation]:
@@ -37,17 +34,22 @@ def _find(rule: AlertRule, now: datetime) -> list[Observation]:
             continue  # of a user who is in no workspace, and can't call anything
         assert key.expires_at is not None
         days = (Decimal((key.expires_at - now).total_seconds()) / 86_400).quantize(Decimal("0.01"), ROUND_HALF_UP)
-        label = f"{_PROVIDERS.get(key.name, key.name)} key of {key.user.email if key.user else key.workspace}"
-        when = f"expires in {words.plain(days)} days" if days > 0 else f"expired {words.plain(-days)} days ago"
         found.append(
             Observation(
                 kind=Subject.KEY,
                 subject_id=str(key.pk),
-                label=label,
                 value=days,
                 threshold=rule.threshold,
-                explanation=f"{label}: it {when}, at {key.expires_at:%Y-%m-%d %H:%M} UTC; calls run without it from then "
-                f"on. {words.plain(rule.threshold)} days before is when to replace it.",
+                facts={
+                    "condition": rule.condition,
+                    "subject": {
+                        "provider": key.name,
+                        "owner": str(key.user.email if key.user else key.workspace),
+                    },
+                    "value": words.exactly(days),
+                    "threshold": words.exactly(rule.threshold),
+                    "expires_at": key.expires_at.isoformat(),
+                },
                 workspace_id=workspace_id,
                 user_id=key.user_id,
             )
@@ -82,9 +84,9 @@ KEY_EXPIRY = Condition(
     unit=gettext_noop("days before"),
     scopes=(Scope.PROVIDER, Scope.WORKSPACE, Scope.USER),
     find=_find,
-    check=lambda rule: {} if rule.threshold <= 365 else {"threshold": "At most 365 days before."},
+    check=lambda rule: {} if rule.threshold <= 365 else {"threshold": gettext("At most 365 days before.")},
     default=Default(
-        name="Provider keys that expire",
+        name=gettext_noop("Provider keys that expire"),
         scope=Scope.PROVIDER,
         threshold=Decimal(7),
         window_seconds=7 * 86_400,

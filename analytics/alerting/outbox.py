@@ -25,21 +25,21 @@ def write(event: AlertEvent, alert: Alert, rule: AlertRule, *, now: datetime, is
     caller's transaction.
     """
     payload = payloads.document(event, alert, rule, at=now)
+    told = {**payload, "facts": alert.facts}  # a mail is written in its own language, when it is sent
     common = {
         "workspace_id": alert.workspace_id,
         "alert": alert,
         "event": event,
-        "payload": payload,
         "next_attempt_at": now,
         "give_up_at": now + GIVE_UP_AFTER,
     }
     rows = [
         *(
-            AlertDelivery(channel=AlertDelivery.Channel.WEBHOOK, endpoint=endpoint, **common)
+            AlertDelivery(channel=AlertDelivery.Channel.WEBHOOK, endpoint=endpoint, payload=payload, **common)
             for endpoint in _endpoints(alert, rule)
         ),
         *(
-            AlertDelivery(channel=AlertDelivery.Channel.EMAIL, recipient=address, **common)
+            AlertDelivery(channel=AlertDelivery.Channel.EMAIL, recipient=address, payload=told, **common)
             for address in (_addresses(alert, rule) if is_mailed else [])
         ),
     ]

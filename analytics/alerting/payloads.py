@@ -8,8 +8,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from analytics.alerting import conditions
-from analytics.models import Alert, AlertRule
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
+
+from analytics.alerting import conditions, explanations
+from analytics.models import Alert, AlertRule, Severity
+from synapscale.common import mailing
+from synapscale.common.moments import moment
 from synapscale.common.money import usd_text
 from workspaces import system
 from workspaces.models import Workspace
@@ -20,7 +25,7 @@ PING = "ping"
 def alert_json(alert: Alert, rule: AlertRule) -> dict[str, Any]:
     """The alert as it is now: as the API shows it."""
 
-    def moment(at: datetime | None) -> str | None:
+    def iso(at: datetime | None) -> str | None:
         return None if at is None else at.isoformat()
 
     condition = conditions.get(rule.condition)
@@ -35,11 +40,11 @@ def alert_json(alert: Alert, rule: AlertRule) -> dict[str, Any]:
         "threshold": usd_text(alert.threshold),
         "unit": condition.unit if condition else "",
         "explanation": alert.explanation,
-        "fired_at": moment(alert.fired_at),
-        "last_seen_at": moment(alert.last_seen_at),
-        "acknowledged_at": moment(alert.acknowledged_at),
+        "fired_at": iso(alert.fired_at),
+        "last_seen_at": iso(alert.last_seen_at),
+        "acknowledged_at": iso(alert.acknowledged_at),
         "acknowledged_by": str(alert.acknowledged_by_id) if alert.acknowledged_by_id else None,
-        "resolved_at": moment(alert.resolved_at),
+        "resolved_at": iso(alert.resolved_at),
     }
 
 
@@ -54,30 +59,47 @@ def ping(*, at: datetime) -> dict[str, Any]:
 
 
 _HEADLINES = {
-    "alert.firing": "{severity}: {rule}: {label}",
-    "alert.acknowledged": "Acknowledged: {rule}: {label}",
-    "alert.resolved": "Resolved: {rule}: {label}",
+    "alert.firing": gettext_noop("%(severity)s: %(rule)s: %(subject)s"),
+    "alert.acknowledged": gettext_noop("Acknowledged: %(rule)s: %(subject)s"),
+    "alert.resolved": gettext_noop("Resolved: %(rule)s: %(subject)s"),
+}
+_TIMES = {
+    "fired_at": gettext_noop("Fired: %(moment)s"),
+    "acknowledged_at": gettext_noop("Acknowledged: %(moment)s"),
+    "resolved_at": gettext_noop("Resolved: %(moment)s"),
 }
 
 
 def mail(payload: dict[str, Any], workspace: Workspace) -> tuple[str, str]:
-    """Subject and text of the mail that says what ``payload`` does."""
-    alert = payload["data"]["alert"]
-    headline = _HEADLINES[payload["type"]].format(
-        severity=alert["severity"].title(), rule=alert["rule"]["name"], label=alert["subject"]["label"]
-    )
+    """Subject and text of the mail that says what ``payload`` does, and its ``facts``, in the language of mails."""
+    with mailing.language():
+        return _mail(payload, workspace)
+
+
+def _mail(payload: dict[str, Any], workspace: Workspace) -> tuple[str, str]:
+    alert, facts = payload["data"]["alert"], payload.get("facts") or {}
+    severity = Severity(alert["severity"]).label
+    rule = _(alert["rule"]["name"]) if alert["rule"]["is_builtin"] else alert["rule"]["name"]
+    headline = _(_HEADLINES[payload["type"]]) % {
+        "severity": severity,
+        "rule": rule,
+        "subject": explanations.label(facts) or alert["subject"]["label"],
+    }
     times = [
-        (name.replace("_", " ").capitalize(), alert[name]) for name in ("fired_at", "acknowledged_at", "resolved_at")
+        _(text) % {"moment": moment(datetime.fromisoformat(alert[name]))}
+        for name, text in _TIMES.items()
+        if alert[name]
     ]
     lines = [
-        alert["explanation"],
+        explanations.explanation(facts) or alert["explanation"],
         "",
-        *([f"Workspace: {workspace.slug}"] if alert["workspace"] else []),
-        f"Rule: {alert['rule']['name']}",
-        f"Severity: {alert['severity']}",
-        *(f"{name.removesuffix(' at')}: {at}" for name, at in times if at),
+        *([_("Workspace: %(slug)s") % {"slug": workspace.slug}] if alert["workspace"] else []),
+        _("Rule: %(rule)s") % {"rule": rule},
+        _("Severity: %(severity)s") % {"severity": severity},
+        *times,
         "",
-        f"GET /api/v1/analytics/alerts/{alert['id']} shows it; POST …/acknowledge says that somebody looks after it.",
+        _("%(show)s shows it; %(acknowledge)s says that somebody looks after it.")
+        % {"show": f"GET /api/v1/analytics/alerts/{alert['id']}", "acknowledge": "POST …/acknowledge"},
     ]
     # A name with a line break in it would end the header.
     return " ".join(f"[SynapScale] {headline}".split()), "\n".join(lines) + "\n"

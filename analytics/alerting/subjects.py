@@ -30,7 +30,8 @@ class Named:
 
     kind: Subject
     subject_id: str
-    label: str
+    names: dict[str, str]
+    """What its label is made of: see ``explanations.label``."""
     workspace_id: uuid.UUID | None
     user_id: uuid.UUID | None
 
@@ -79,14 +80,15 @@ def named(rule: AlertRule, keys: Iterable[Key]) -> dict[Key, Named]:
     return {key: _named(rule, key, names.as_json(key)) for key in keys}
 
 
-def _of_provider(key: Key) -> tuple[str, str]:
-    return (str(key[0]), str(key[0])) if key else ("", "All workspaces")
+def _of_provider(key: Key) -> tuple[str, dict[str, str]]:
+    return (str(key[0]), {"name": str(key[0])}) if key else ("", {})
 
 
 def _named(rule: AlertRule, key: Key, said: Mapping[str, Any]) -> Named:
     labels = {name: part["name"] or part["key"] for name, part in said.items()}
     if rule.scope == Scope.LLM:
-        return Named(Subject.LLM, str(key[0]), labels["llm"], rule.workspace_id, None)
+        return Named(Subject.LLM, str(key[0]), {"name": labels["llm"]}, rule.workspace_id, None)
     if rule.scope == Scope.WORKSPACE:
-        return Named(Subject.WORKSPACE, str(key[0]), labels["workspace"], key[0], None)
-    return Named(Subject.USER, str(key[1]), f"{labels['user']} in {labels['workspace']}", key[0], key[1])
+        return Named(Subject.WORKSPACE, str(key[0]), {"name": labels["workspace"]}, key[0], None)
+    names = {"user": labels["user"], "workspace": labels["workspace"]}
+    return Named(Subject.USER, str(key[1]), names, key[0], key[1])

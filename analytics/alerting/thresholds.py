@@ -15,6 +15,7 @@ from django.utils.translation import gettext, gettext_noop
 from analytics import latencies, latency, query
 from analytics.alerting import subjects, words
 from analytics.alerting.conditions import Condition, Default, Observation, Setting
+from analytics.alerting.explanations import Facts
 from analytics.alerting.subjects import Scope
 from analytics.latencies import Counts
 from analytics.measures import Figures, ratio
@@ -43,28 +44,32 @@ def _figures(condition: Condition, rule: AlertRule, now: datetime) -> dict[Key, 
     return subjects.folded(rule, groups, operator.add)
 
 
-def _observed(rule: AlertRule, over: Iterable[tuple[Key, Decimal, str]]) -> list[Observation]:
-    """``over``: a subject's key, its value, and the sentence that says so."""
-    found = {key: (value, said) for key, value, said in over}
+def _observed(rule: AlertRule, over: Iterable[tuple[Key, Decimal, Facts]]) -> list[Observation]:
+    """``over``: a subject's key, its value, and what else the sentence that says so needs."""
+    found = {key: (value, facts) for key, value, facts in over}
     named = subjects.named(rule, found)
     return [
         Observation(
             kind=named[key].kind,
             subject_id=named[key].subject_id,
-            label=named[key].label,
             value=value,
             threshold=rule.threshold,
-            explanation=f"{named[key].label}: {said}",
+            facts={
+                "condition": rule.condition,
+                "subject": named[key].names,
+                "value": words.exactly(value),
+                "threshold": words.exactly(rule.threshold),
+                "seconds": rule.window_seconds,
+                **facts,
+            },
             workspace_id=named[key].workspace_id,
             user_id=named[key].user_id,
         )
-        for key, (value, said) in found.items()
+        for key, (value, facts) in found.items()
     ]
 
 
 # --- Cost -------------------------------------------------------------------------------------------------------------
-
-_PAID = {"cost": "the wallet paid", "provider_cost": "the providers ask"}
 
 
 def _costs(rule: AlertRule, now: datetime) -> list[Observation]:
@@ -73,11 +78,7 @@ def _costs(rule: AlertRule, now: datetime) -> list[Observation]:
     for key, figures in _figures(COST, rule, now).items():
         value = figures.charged_usd if which == "cost" else figures.cost_usd
         if value > rule.threshold and figures.calls >= rule.min_calls:
-            said = (
-                f"{_PAID[which]} {words.usd(value)} for {words.count(figures.calls, 'call')} of the last "
-                f"{words.duration(rule.window_seconds)}; more than {words.usd(rule.threshold)} is too much."
-            )
-            over.append((key, value, said))
+            over.append((key, value, {"of": which, "calls": figures.calls}))
     return _observed(rule, over)
 
 
@@ -89,12 +90,14 @@ COST = Condition(
     find=_costs,
     settings={
         "of": Setting(
-            gettext_noop("cost: what the wallet paid; provider_cost: what the providers ask."), "cost", tuple(_PAID)
+            gettext_noop("cost: what the wallet paid; provider_cost: what the providers ask."),
+            "cost",
+            ("cost", "provider_cost"),
         ),
         "key_source": _KEY_SOURCE,
     },
     default=Default(
-        name="A user's cost",
+        name=gettext_noop("A user's cost"),
         scope=Scope.USER,
         threshold=Decimal(10),
         window_seconds=86_400,
@@ -111,11 +114,7 @@ def _error_rates(rule: AlertRule, now: datetime) -> list[Observation]:
     for key, figures in _figures(ERROR_RATE, rule, now).items():
         value = ratio(figures.failed, figures.calls, places=4)
         if value is not None and value > rule.threshold and figures.calls >= rule.min_calls:
-            said = (
-                f"{figures.failed} of {words.count(figures.calls, 'call')} of the last {words.duration(rule.window_seconds)} failed, "
-                f"which is {words.percent(value)}; more than {words.percent(rule.threshold)} is too much."
-            )
-            over.append((key, value, said))
+            over.append((key, value, {"failed": figures.failed, "calls": figures.calls}))
     return _observed(rule, over)
 
 
@@ -126,9 +125,9 @@ ERROR_RATE = Condition(
     scopes=_ALL,
     find=_error_rates,
     settings={"key_source": _KEY_SOURCE},
-    check=lambda rule: {} if rule.threshold <= 1 else {"threshold": "A share is from 0 to 1, like “0.05”."},
+    check=lambda rule: {} if rule.threshold <= 1 else {"threshold": gettext("A share is from 0 to 1, like “0.05”.")},
     default=Default(
-        name="Error rate",
+        name=gettext_noop("Error rate"),
         scope=Scope.LLM,
         threshold=Decimal("0.05"),
         window_seconds=900,
@@ -149,11 +148,7 @@ def _latencies(rule: AlertRule, now: datetime) -> list[Observation]:
     for key, (milliseconds, calls) in found.items():
         value = milliseconds / 1000
         if value > rule.threshold and calls >= rule.min_calls:
-            said = (
-                f"the {statistic} of the time to the whole answer was {words.plain(value)} s, of {words.count(calls, 'answer')} of the "
-                f"last {words.duration(rule.window_seconds)}; more than {words.plain(rule.threshold)} s is too much."
-            )
-            over.append((key, value, said))
+            over.append((key, value, {"statistic": statistic, "calls": calls}))
     return _observed(rule, over)
 
 
@@ -220,7 +215,7 @@ LATENCY = Condition(
     },
     check=_check_latency,
     default=Default(
-        name="Latency",
+        name=gettext_noop("Latency"),
         scope=Scope.LLM,
         threshold=Decimal(5),
         window_seconds=900,

@@ -17,6 +17,7 @@ from django.utils.translation import gettext, gettext_noop
 from analytics import query
 from analytics.alerting import robust, subjects, words
 from analytics.alerting.conditions import Condition, Default, Observation, Setting
+from analytics.alerting.explanations import Facts
 from analytics.alerting.robust import Usual
 from analytics.alerting.subjects import Scope
 from analytics.measures import Figures
@@ -34,12 +35,6 @@ _METRICS: dict[str, Callable[[Figures], Decimal]] = {
     "calls": lambda figures: Decimal(figures.calls),
     "total_tokens": lambda figures: Decimal(figures.total_tokens) / 1_000_000,
 }
-_NAMES = {
-    "provider_cost": "the providers ask {} for its calls",
-    "cost": "the wallet paid {} for its calls",
-    "calls": "it had {} calls",
-    "total_tokens": "it used {} million tokens",
-}
 
 
 def _find(rule: AlertRule, now: datetime) -> list[Observation]:
@@ -53,7 +48,7 @@ def _find(rule: AlertRule, now: datetime) -> list[Observation]:
     days = ANOMALY.setting(rule, "days")
     edges = [hour - day * DAY + step * HOUR for day in range(days, 0, -1) for step in (-1, 0, 1)]
     past = _series(rule, edges, metric)
-    over: dict[Key, tuple[Decimal, Decimal, str]] = {}
+    over: dict[Key, tuple[Decimal, Decimal, Facts]] = {}
     for key, hours in candidates.items():
         for back in (0, 1):
             value = hours.get(1 - back, Decimal(0))
@@ -63,20 +58,23 @@ def _find(rule: AlertRule, now: datetime) -> list[Observation]:
             usual = robust.usual(values)
             bound = usual.bound(rule.threshold, floor=least)
             if value > bound and (key not in over or value - bound > over[key][0] - over[key][1]):
-                over[key] = value, bound, _said(metric, value, usual, bound, rule, least, hour - back * HOUR, back == 0)
+                over[key] = (
+                    value,
+                    bound,
+                    _facts(rule, value, usual, bound, hour=hour - back * HOUR, is_under_way=back == 0),
+                )
     named = subjects.named(rule, over)
     return [
         Observation(
             kind=named[key].kind,
             subject_id=named[key].subject_id,
-            label=named[key].label,
             value=_stored(value),
             threshold=_stored(bound),
-            explanation=f"{named[key].label}: {said}",
+            facts={"subject": named[key].names, **facts},
             workspace_id=named[key].workspace_id,
             user_id=named[key].user_id,
         )
-        for key, (value, bound, said) in over.items()
+        for key, (value, bound, facts) in over.items()
     ]
 
 
@@ -101,28 +99,26 @@ def _same_hours(past: Mapping[int, Decimal], *, days: int, back: int) -> list[De
     return [past.get(3 * day + 1 - back, Decimal(0)) for day in range(first, days)]
 
 
-def _said(
-    metric: str,
-    value: Decimal,
-    usual: Usual,
-    bound: Decimal,
-    rule: AlertRule,
-    least: Decimal,
-    hour: datetime,
-    is_now: bool,
-) -> str:
-    def shown(amount: Decimal) -> str:
-        return words.usd(_stored(amount)) if metric in ("cost", "provider_cost") else words.plain(_stored(amount))
-
-    so_far = ", so far," if is_now else ""
-    deviation = rule.threshold * robust.CONSISTENCY * usual.mad
-    return (
-        f"in the hour from {hour:%Y-%m-%d %H:%M} UTC on{so_far} {_NAMES[metric].format(shown(value))}. On the "
-        f"{usual.count} days before, the same hour came to {shown(usual.median)} in the median, and was "
-        f"{shown(usual.mad)} away from that in the median (MAD). More than {shown(bound)} is unusual: the median and the "
-        f"larger of {words.plain(rule.threshold)} × {robust.CONSISTENCY} × MAD ({shown(deviation)}) and the floor "
-        f"({shown(least)})."
-    )
+def _facts(
+    rule: AlertRule, value: Decimal, usual: Usual, bound: Decimal, *, hour: datetime, is_under_way: bool
+) -> Facts:
+    amounts = {
+        "value": value,
+        "median": usual.median,
+        "mad": usual.mad,
+        "bound": bound,
+        "deviation": rule.threshold * robust.CONSISTENCY * usual.mad,
+        "floor": Decimal(ANOMALY.setting(rule, "floor")),
+    }
+    return {
+        "condition": rule.condition,
+        "metric": ANOMALY.setting(rule, "metric"),
+        "hour": hour.isoformat(),
+        "is_under_way": is_under_way,
+        "days": usual.count,
+        "threshold": words.exactly(rule.threshold),
+        **{name: words.exactly(_stored(amount)) for name, amount in amounts.items()},
+    }
 
 
 def _stored(value: Decimal) -> Decimal:
@@ -152,7 +148,7 @@ ANOMALY = Condition(
     },
     check=_check,
     default=Default(
-        name="Anomalous usage",
+        name=gettext_noop("Anomalous usage"),
         scope=Scope.WORKSPACE,
         threshold=Decimal(5),
         window_seconds=3600,

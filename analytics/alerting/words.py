@@ -1,36 +1,43 @@
-"""Numbers as explanations write them."""
+"""Numbers as explanations write them, in the language that is spoken."""
 
 from __future__ import annotations
 
 from decimal import ROUND_HALF_UP, Decimal
 
-from synapscale.common.money import usd_text
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop, ngettext
 
-_UNITS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+from synapscale.common import amounts
+
+_LAST = (
+    (86_400, gettext_noop("of the last %(number)s days")),
+    (3600, gettext_noop("of the last %(number)s hours")),
+    (60, gettext_noop("of the last %(number)s minutes")),
+    (1, gettext_noop("of the last %(number)s seconds")),
+)
 
 
-def duration(seconds: int) -> str:
-    """``24 hours``, ``15 minutes``, ``90 seconds``: in the largest unit of which they are several, and whole ones."""
-    return next(
-        f"{seconds // size} {name}s" for size, name in _UNITS if seconds % size == 0 and (seconds > size or size == 1)
-    )
-
-
-def plain(value: Decimal) -> str:
-    """Without trailing zeros or an exponent."""
-    text = format(value, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
+def window(seconds: int) -> str:
+    """``of the last 24 hours``, ``… 15 minutes``, ``… 90 seconds``: in the largest unit of which they are several, and whole
+    ones.
+    """
+    size, text = next(one for one in _LAST if seconds % one[0] == 0 and (seconds > one[0] or one[0] == 1))
+    return _(text) % {"number": amounts.whole(seconds // size)}
 
 
 def percent(share: Decimal) -> str:
-    return f"{plain((share * 100).quantize(Decimal('0.01'), ROUND_HALF_UP))} %"
+    return f"{amounts.plain((share * 100).quantize(Decimal('0.01'), ROUND_HALF_UP))} %"
 
 
-def usd(amount: Decimal) -> str:
-    """All digits that there are."""
-    return f"${usd_text(amount)}"
+def calls(number: int) -> str:
+    return ngettext("%(number)s call", "%(number)s calls", number) % {"number": amounts.whole(number)}
 
 
-def count(number: int, what: str) -> str:
-    """``1 call``, ``2 calls``."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+def answers(number: int) -> str:
+    return ngettext("%(number)s answer", "%(number)s answers", number) % {"number": amounts.whole(number)}
+
+
+def exactly(value: Decimal) -> str:
+    """As facts keep it: without an exponent, and without zeros at the end."""
+    text = format(value, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text

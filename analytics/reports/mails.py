@@ -15,9 +15,11 @@ from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from analytics.models import ReportMail, ReportRun
 from synapscale.common import mailing
+from synapscale.common.moments import moment
 from synapscale.common.tenancy import fleet_wide
 from workspaces.models import Membership
 
@@ -89,30 +91,45 @@ def link_to(mail: ReportMail) -> str:
 
 
 def message_of(mail: ReportMail) -> EmailMessage:
-    run, report = mail.run, mail.run.report
     # A name has no line breaks; should one get past that, it must not become a header.
-    name = " ".join(report.name.split())
-    if run.state == ReportRun.State.FAILED:
-        subject, body = f"[SynapScale] Report failed: {name}", _of_failed(mail, name)
-        return EmailMessage(subject=subject, body=body, to=[mail.user.email], connection=get_connection())
-    body = (
-        f"The report “{name}” of the workspace {mail.workspace.slug} has run.\n\n"
-        f"From:   {run.start_at:%Y-%m-%d %H:%M} UTC\n"
-        f"Until:  {run.end_at:%Y-%m-%d %H:%M} UTC\n\n"
-        f"{link_to(mail)}\n\n"
-        "It opens with an access token of yours, and shows what you may see.\n"
+    name = " ".join(mail.run.report.name.split())
+    write = _of_failed if mail.run.state == ReportRun.State.FAILED else _of_done
+    with mailing.language():
+        subject, paragraphs = write(mail, name)
+    return EmailMessage(
+        subject=f"[SynapScale] {subject}",
+        body="\n\n".join(paragraphs) + "\n",
+        to=[mail.user.email],
+        connection=get_connection(),
     )
-    subject = f"[SynapScale] Report: {name}"
-    return EmailMessage(subject=subject, body=body, to=[mail.user.email], connection=get_connection())
 
 
-def _of_failed(mail: ReportMail, name: str) -> str:
-    due = f", due at {mail.run.due_at:%Y-%m-%d %H:%M} UTC," if mail.run.due_at else ""
-    return (
-        f"The report “{name}” of the workspace {mail.workspace.slug}{due} has failed:\n\n"
-        f"  {' '.join(mail.run.error.split())}\n\n"
-        "It stays on its schedule. Whoever made it can change what it asks for (PATCH), or take it off its schedule; they,\n"
-        "admins and owners can delete it (DELETE). If they have left, make one of your own:\n\n"
-        f"{settings.PUBLIC_URL}/api/v1/analytics/reports/{mail.report_id}\n\n"
-        "You are told once, and again only when it fails after it was changed, or had run.\n"
+def _of_done(mail: ReportMail, name: str) -> tuple[str, list[str]]:
+    """Subject and paragraphs."""
+    return _("Report: %(name)s") % {"name": name}, [
+        _("The report “%(name)s” of the workspace %(slug)s has run.") % {"name": name, "slug": mail.workspace.slug},
+        _("From:   %(start)s\nUntil:  %(end)s") % {"start": moment(mail.run.start_at), "end": moment(mail.run.end_at)},
+        link_to(mail),
+        _("It opens with an access token of yours, and shows what you may see."),
+    ]
+
+
+def _of_failed(mail: ReportMail, name: str) -> tuple[str, list[str]]:
+    """Subject and paragraphs. Why it has failed is said in English, as the API does."""
+    failed = (
+        _("The report “%(name)s” of the workspace %(slug)s, due at %(due)s, has failed:")
+        % {"name": name, "slug": mail.workspace.slug, "due": moment(mail.run.due_at)}
+        if mail.run.due_at
+        else _("The report “%(name)s” of the workspace %(slug)s has failed:")
+        % {"name": name, "slug": mail.workspace.slug}
     )
+    return _("Report failed: %(name)s") % {"name": name}, [
+        failed,
+        f"  {' '.join(mail.run.error.split())}",
+        _(
+            "It stays on its schedule. Whoever made it can change what it asks for (PATCH), or take it off its schedule; "
+            "they,\nadmins and owners can delete it (DELETE). If they have left, make one of your own:"
+        ),
+        f"{settings.PUBLIC_URL}/api/v1/analytics/reports/{mail.report_id}",
+        _("You are told once, and again only when it fails after it was changed, or had run."),
+    ]

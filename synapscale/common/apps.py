@@ -9,4 +9,9 @@ class CommonConfig(AppConfig):
 
     def ready(self) -> None:
         from synapscale import checks  # noqa: F401  registers the system checks
-        from synapscale.common import job_admin  # noqa: F401  registers the page
+        from synapscale.common import (
+            job_admin,  # noqa: F401  registers the page
+            permission_names,
+        )
+
+        permission_names.name_roles()

@@ -8,6 +8,7 @@ from typing import Any
 from auditlog.models import LogEntry
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
+from django.contrib.auth.models import Group
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import FieldDoesNotExist, PermissionDenied
 from django.db.models import Field, Model
@@ -16,7 +17,7 @@ from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, reverse
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext
 
 from synapscale.common import audit
 from synapscale.common.models import TenantModel
@@ -83,7 +84,7 @@ def _change(model: type[Model] | None, name: str, values: Any) -> FieldChange:
     field = _field(model, name)
     label = capfirst(str(getattr(field, "verbose_name", name.replace("_", " "))))
     if isinstance(values, dict):
-        objects = tuple(values.get("objects", ()))
+        objects = tuple(called(getattr(field, "related_model", None), one) for one in values.get("objects", ()))
         is_added = values.get("operation") == "add"
         return FieldChange(label, added=objects if is_added else (), removed=() if is_added else objects)
     before, after = values
@@ -94,6 +95,11 @@ def _change(model: type[Model] | None, name: str, values: Any) -> FieldChange:
         before_url=_url_of(field, before),
         after_url=_url_of(field, after),
     )
+
+
+def called(model: type[Model] | None, text: str) -> str:
+    """``text``, as the log names a row of ``model``, in the reader's language where the name is ours."""
+    return pgettext("role", text) if model is Group else text
 
 
 def _field(model: type[Model] | None, name: str) -> Any:

@@ -1,13 +1,13 @@
-"""Permissions in the language of whoever gives them. The database has their names in English."""
+"""Permissions and roles in the language of whoever gives them. The database has their names in English."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.contrib.auth.models import Permission
+from django.contrib.auth.models import Group, Permission
 from django.db import models
 from django.http import HttpRequest
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
 _DEFAULT = {
@@ -28,6 +28,18 @@ def permission_text(permission: Permission) -> str:
     else:
         name = gettext(permission.name)  # of Meta.permissions, where it is marked with gettext_noop
     return f"{kind} | {name}"
+
+
+def role_text(group: Group) -> str:
+    """The name of one of our roles (``office.roles``) in the reader's language, of any other as somebody gave it: nobody
+    gives names in the context “role”.
+    """
+    return pgettext("role", group.name)
+
+
+def name_roles() -> None:
+    """Have lists, select boxes and titles call roles so, wherever Django makes them."""
+    Group.add_to_class("__str__", role_text)
 
 
 class NamesPermissions:

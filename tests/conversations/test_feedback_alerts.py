@@ -55,7 +55,7 @@ def test_a_workspace_is_told_once_and_not_in_words(alice: Person) -> None:
     (sent,) = mail.outbox
     assert (sent.to, sent.subject) == (["quality@example.org"], "[SynapScale] Negative feedback in acme: 2")
     body = str(sent.body)
-    for part in ("openai/openai-test: 2", "wrong: 1", "down: 1", str(first.pk), str(second.pk)):
+    for part in ("openai/openai-test: 2", "Wrong: 1", "Thumbs down: 1", str(first.pk), str(second.pk)):
         assert part in body
     assert "nobody may read" not in body + sent.subject
     assert send() == "0 sent about 0 pieces of feedback, 0 failed"

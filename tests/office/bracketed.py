@@ -6,12 +6,14 @@ import gettext
 import json
 import re
 from collections.abc import Iterable, Iterator
+from functools import partial
 from html.parser import HTMLParser
 from typing import Any
 
 from django.apps import apps
 from django.db import models
 
+from office.roles import ROLES
 from synapscale.common.tenancy import fleet_wide
 
 CODE = "pt-br"
@@ -120,15 +122,35 @@ def outside_of_brackets(text: str) -> str:
 # --- What is data ---------------------------------------------------------------------------------------------------
 
 
+NOT_GIVEN = {
+    "analytics.Alert": ("explanation", "subject_label", "facts"),
+    "analytics.AlertDelivery": ("payload", "last_error"),
+    "analytics.WebhookEndpoint": ("last_error",),
+    "auditlog.LogEntry": ("additional_data", "changes_text"),
+}
+"""Texts that nobody gave, for we write them ourselves: they are stored in English."""
+
+
+def is_given(model: type[models.Model], row: dict[str, Any]) -> bool:
+    """Whether its name was given by somebody: not of what every installation begins with."""
+    if model._meta.label == "auth.Group":
+        return row["name"] not in ROLES
+    return not (model._meta.label == "analytics.AlertRule" and row["is_builtin"])
+
+
 def stored_texts() -> set[str]:
-    """What the database says: names, titles, contents. Not the values of choices, which have labels, and no permissions."""
+    """What the database says: names, titles, contents. Not the values of choices, which have labels, no permissions, and
+    nothing that we wrote ourselves.
+    """
     found: set[str] = set()
     with fleet_wide():
         for model in apps.get_models():
             if model._meta.app_label in {"contenttypes", "sessions"} or model._meta.label == "auth.Permission":
                 continue
+            ours = NOT_GIVEN.get(model._meta.label, ())
             columns = [field for field in model._meta.concrete_fields if not field.choices and not field.is_relation]
-            for row in model._default_manager.values(*(field.name for field in columns))[:1000]:
+            names = [field.name for field in columns if field.name not in ours]
+            for row in filter(partial(is_given, model), model._default_manager.values(*names)[:1000]):
                 for value in row.values():
                     found |= set(strings_in(value if isinstance(value, (str, dict, list)) else ""))
     return {" ".join(text.split()) for text in found if re.search(r"[^\W\d_]{2}", text)}

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import pytest
 from django.conf import settings
+from django.contrib.auth.models import Group
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import trans_real
 
-from analytics.alerting import conditions
+from analytics.alerting import conditions, rules
+from analytics.models import Alert, AlertRule
 from benchmarks import office_pages
+from office.roles import SUPPORT
 from tests.admin.rows import make_workplace, our_models
 from tests.office.bracketed import CODE, Bracketed, Judge, rows_of
 from tests.people import Person
@@ -49,7 +53,25 @@ LEAD_ELSEWHERE = {
 
 @pytest.fixture
 def owner() -> Person:
-    return make_workplace(1)
+    """With an alert of a rule that comes with every installation, and somebody in a role."""
+    owner = make_workplace(1)
+    rules.ensure_builtin()
+    now, facts = timezone.now(), {"condition": "error_rate", "subject": {}, "failed": 1, "calls": 3, "seconds": 900}
+    Alert.objects.create(
+        workspace=owner.workspace,
+        rule=AlertRule.objects.get(is_builtin=True, condition="error_rate"),
+        subject_kind="fleet",
+        subject_label="All workspaces",
+        severity="critical",
+        value="0.33",
+        threshold="0.05",
+        explanation="All workspaces: 1 of 3 calls of the last 15 minutes failed.",
+        facts={**facts, "value": "0.33", "threshold": "0.05"},
+        fired_at=now,
+        last_seen_at=now,
+    )
+    owner.user.groups.add(Group.objects.get(name=SUPPORT))
+    return owner
 
 
 @pytest.fixture
