@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 
 from analytics.alerting import conditions
 from analytics.models import Alert, AlertDelivery, AlertRule, Subject
-from synapscale.common import amounts
+from synapscale.common import amounts, stored_words
 from synapscale.common.history import what
 from synapscale.common.panels import Panel
 
@@ -109,7 +109,7 @@ def _deliveries(alert: Alert) -> list[Row]:
             "state": row.get_state_display(),
             "level": {"sent": "ok", "failed": "critical"}.get(row.state, "warning"),
             "attempts": row.attempts,
-            "error": row.last_error,
+            "error": stored_words.said(row, "last_error"),
             "url": reverse("admin:analytics_alertdelivery_change", args=[row.pk]),
         }
         for row in rows.defer("payload").order_by("-pk")[:SHOWN]

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from django.utils.translation import gettext
 from rest_framework.serializers import ValidationError
 
 from analytics import query
@@ -34,7 +35,9 @@ def table_of(asked: Asked, *, names: Sequence[str] = tuple(METRICS)) -> dict[str
         answer = query.figures(wanted, edges=edges, by=database_dimensions(asked.group_by), tags=asked.tags)
         whole = query.figures(asked.wanted, edges=edges) if "tag" in asked.group_by else answer
     except query.TooManyFigures:
-        raise ValidationError({"granularity": ["So many groups and periods are too much to show at once."]}) from None
+        raise ValidationError(
+            {"granularity": [gettext("So many groups and periods are too much to show at once.")]}
+        ) from None
     body: dict[str, Any] = {**head(asked), "totals": shown(whole.total(), names)}
     grouped = _Groups(asked, answer, names=names)
     if asked.group_by:
@@ -61,7 +64,7 @@ def _edges(asked: Asked) -> list[datetime]:
     try:
         return edges_of(asked.window, asked.granularity)
     except TooManyPeriods:
-        said = "The window has too many of these periods: ask for longer ones, or for a shorter window."
+        said = gettext("The window has too many of these periods: ask for longer ones, or for a shorter window.")
         raise ValidationError({"granularity": [said]}) from None
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from django.db.models import Sum
 
 from billing.models import BillingEvent, Wallet
+from synapscale.common import stored_words
 from synapscale.common.amounts import dollars
 from synapscale.common.money import ZERO
 
@@ -28,6 +29,10 @@ class Line:
     @property
     def amount(self) -> str:
         return f"{'+' if self.event.amount_usd > 0 else ''}{dollars(self.event.amount_usd)}"
+
+    @property
+    def description(self) -> str:
+        return stored_words.said(self.event, "description")
 
     @property
     def balance_after(self) -> str:

@@ -7,7 +7,7 @@ class ConversationsConfig(AppConfig):
     verbose_name = _("Conversations")
 
     def ready(self) -> None:
-        from conversations import autotagging, feedback_alerts, receivers, sweeper, tag_conditions, taggables
+        from conversations import autotagging, feedback_alerts, receivers, sweeper, tag_conditions, taggables, trial  # noqa: F401  registers what it stores
         from synapscale.common import periodic
 
         receivers.connect()

@@ -15,6 +15,7 @@ from functools import partial
 from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from billing import holds, ledger, spending
 from billing.models import BillingEvent, Hold, HoldIncident, Wallet
@@ -25,7 +26,7 @@ from conversations.pay import due_of
 from llm import pricing
 from llm.models import LLMPrice
 from llm.types import Usage
-from synapscale.common import metrics
+from synapscale.common import metrics, stored_words
 from synapscale.common.models import new_id
 from synapscale.common.money import ZERO, usd
 from workspaces import ratelimits
@@ -156,7 +157,7 @@ def _meter(message: Message, outcome: Outcome, *, is_last: bool) -> Payment:
         log=log,
         wallet_id=wallet.pk if wallet else hold.wallet_id,  # type: ignore[union-attr]
         hold=hold,
-        description=f"{message.model_used}, {usage.total} tokens{_on_whose_key(terms)}",
+        description=_described(f"{message.model_used}, {usage.total} tokens", terms),
     )
 
 
@@ -174,8 +175,18 @@ def _measure(log: UsageLog, model: str, usage: Usage) -> None:
     )
 
 
-def _on_whose_key(terms: CallTerms) -> str:
-    return f", platform fee on the {terms.key_source}'s own key" if terms.key_source in OWN_KEYS else ""
+FEES = {
+    "user": gettext_noop("%(call)s, platform fee on the user's own key"),
+    "workspace": gettext_noop("%(call)s, platform fee on the workspace's own key"),
+}
+stored_words.register("billing.BillingEvent.description", *FEES.values(), is_shared=True)
+NO_HOLD = gettext_noop("message %(message)s had no hold")
+OVERRUN = gettext_noop("message %(message)s on %(model)s")
+stored_words.register("billing.HoldIncident.detail", NO_HOLD, OVERRUN)
+
+
+def _described(call: str, terms: CallTerms) -> str:
+    return FEES[terms.key_source] % {"call": call} if terms.key_source in OWN_KEYS else call
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +297,7 @@ def _resolve(message: Message, outcome: Outcome, due: Decimal) -> tuple[Wallet |
                 workspace_id=message.workspace_id,
                 kind=HoldIncident.Kind.OVERRUN,
                 amount=due - covered,
-                detail=f"message {message.pk} had no hold",
+                detail=NO_HOLD % {"message": message.pk},
             )
         return wallet, None, covered
     hold = message.hold
@@ -304,7 +315,7 @@ def _resolve(message: Message, outcome: Outcome, due: Decimal) -> tuple[Wallet |
             hold=hold,
             kind=HoldIncident.Kind.OVERRUN,
             amount=due - charged,
-            detail=f"message {message.pk} on {message.model_used}",
+            detail=OVERRUN % {"message": message.pk, "model": message.model_used},
         )
     return None, hold, charged
 

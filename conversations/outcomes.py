@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, TypeVar
 
+from django.utils.translation import gettext_noop
+
 from conversations.models import Message
 from llm.types import Thinking, ToolCall, Usage
 
@@ -102,7 +104,7 @@ class Outcome:
             usage=self.usage,
             seen_usage=self.seen_usage,
             error_code="not_stored",
-            error_message="The answer could not be stored.",
+            error_message=gettext_noop("The answer could not be stored."),
             latency_ms=self.latency_ms,
             time_to_first_token_ms=self.time_to_first_token_ms,
             http_status=500,

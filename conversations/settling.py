@@ -14,16 +14,20 @@ from pathlib import Path
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from billing import holds, ledger
 from billing.models import Hold, HoldIncident
 from conversations.metering import bill_of, usage_of
 from conversations.models import Message
 from conversations.outcomes import CallTerms, Outcome
+from synapscale.common import stored_words
 from synapscale.common.db import retry_transaction
 from synapscale.common.money import ZERO
 
 logger = logging.getLogger(__name__)
+LATE = gettext_noop("message %(message)s: an answer of %(size)s bytes came after its lease had run out")
+stored_words.register("billing.HoldIncident.detail", LATE)
 _DRAFT_SECONDS = 3600
 """Writing a draft takes milliseconds; one this old has lost its process."""
 
@@ -75,7 +79,7 @@ def _note_if_late(message: Message, outcome: Outcome) -> None:
             hold=message.hold,
             kind=HoldIncident.Kind.LATE_RESULT,
             amount=max(ZERO, bill_of(message, outcome).due - paid),
-            detail=f"message {message.pk}: an answer of {outcome.size} bytes came after its lease had run out",
+            detail=LATE % {"message": message.pk, "size": outcome.size},
         )
 
 

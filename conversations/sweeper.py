@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from billing import holds, spending
 from billing.models import Hold
@@ -159,9 +160,9 @@ def _save_as_swept(message: Message) -> str:
         thought_bytes=thought,
         seen_usage=Usage(**seen) if seen else None,
         error_code="interrupted" if has_text else "lost",
-        error_message="The server stopped while this answer was being written."
+        error_message=gettext_noop("The server stopped while this answer was being written.")
         if has_text
-        else "The server stopped before any of the answer had arrived.",
+        else gettext_noop("The server stopped before any of the answer had arrived."),
         latency_ms=checkpoint.get("latency_ms"),
         time_to_first_token_ms=checkpoint.get("time_to_first_token_ms"),
         http_status=503,

@@ -9,6 +9,8 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
+from django.utils.translation import gettext, gettext_noop
+
 from conversations.models import Message
 from synapscale.common.errors import Refusal
 from synapscale.common.money import ZERO
@@ -133,7 +135,9 @@ def _list(name: str) -> Callable[[Settings], dict[str, Any]]:
         given = settings.get(name, [])
         is_list = isinstance(given, list) and len(given) <= MAX_LISTED
         if not is_list or not all(isinstance(one, str) and 0 < len(one) <= 250 for one in given):
-            raise _refuse(f"“{name}” is a list of at most {MAX_LISTED} texts.")
+            raise _refuse(
+                gettext("“%(name)s” is a list of at most %(number)s texts.") % {"name": name, "number": MAX_LISTED}
+            )
         return {name: given} if given else {}
 
     return check
@@ -142,21 +146,21 @@ def _list(name: str) -> Callable[[Settings], dict[str, Any]]:
 def _tokens(settings: Settings) -> dict[str, Any]:
     given = settings.get("over_tokens")
     if type(given) is not int or not 0 <= given <= 10_000_000:
-        raise _refuse("“over_tokens” is a whole number from 0 to 10000000.")
+        raise _refuse(gettext("“over_tokens” is a whole number from 0 to 10000000."))
     return {"over_tokens": given}
 
 
 def _usd(settings: Settings) -> dict[str, Any]:
     given = settings.get("over_usd")
     if not isinstance(given, str) or not _AMOUNT.fullmatch(given):
-        raise _refuse("“over_usd” is an amount as a decimal string, like “0.10”.")
+        raise _refuse(gettext("“over_usd” is an amount as a decimal string, like “0.10”."))
     return {"over_usd": given}
 
 
 _CONDITIONS = (
     Condition(
         "language",
-        "Language",
+        gettext_noop("Language"),
         _language,
         _list("languages"),
         origin=TagLink.Origin.CLASSIFIER,
@@ -164,18 +168,24 @@ _CONDITIONS = (
     ),
     Condition(
         "topic",
-        "Topic",
+        gettext_noop("Topic"),
         _topic,
         _list("topics"),
         origin=TagLink.Origin.CLASSIFIER,
         settings={"topics": "Only these; otherwise all that the classifier knows."},
     ),
     Condition(
-        "llm_topic", "Topic, by a model", _opinion, _nothing, origin=TagLink.Origin.LLM, is_on=False, is_slow=True
+        "llm_topic",
+        gettext_noop("Topic, by a model"),
+        _opinion,
+        _nothing,
+        origin=TagLink.Origin.LLM,
+        is_on=False,
+        is_slow=True,
     ),
     Condition(
         "model",
-        "Model used",
+        gettext_noop("Model used"),
         _model,
         _list("models"),
         settings={"models": "Only these, as “provider/name”; otherwise all."},
@@ -183,7 +193,7 @@ _CONDITIONS = (
     ),
     Condition(
         "agent",
-        "Agent",
+        gettext_noop("Agent"),
         _agent,
         _list("agents"),
         settings={"agents": "Only these, by their ids; otherwise all."},
@@ -191,7 +201,7 @@ _CONDITIONS = (
     ),
     Condition(
         "length",
-        "Long answer",
+        gettext_noop("Long answer"),
         _length,
         _tokens,
         settings={"over_tokens": "Answers of more tokens than this."},
@@ -200,18 +210,18 @@ _CONDITIONS = (
     ),
     Condition(
         "cost",
-        "High cost",
+        gettext_noop("High cost"),
         _cost,
         _usd,
         settings={"over_usd": "Answers that the wallet paid more for than this, in USD."},
         defaults={"over_usd": "1.00"},
         is_on=False,
     ),
-    Condition("has_image", "Has an image", _has_image, _nothing),
-    Condition("has_code", "Has code", _has_code, _nothing),
-    Condition("error", "Failed", _error, _nothing),
-    Condition("interrupted", "Interrupted", _interrupted, _nothing),
-    Condition("feedback_negative", "Negative feedback", _disliked, _nothing),
+    Condition("has_image", gettext_noop("Has an image"), _has_image, _nothing),
+    Condition("has_code", gettext_noop("Has code"), _has_code, _nothing),
+    Condition("error", gettext_noop("Failed"), _error, _nothing),
+    Condition("interrupted", gettext_noop("Interrupted"), _interrupted, _nothing),
+    Condition("feedback_negative", gettext_noop("Negative feedback"), _disliked, _nothing),
 )
 
 

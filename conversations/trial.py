@@ -14,13 +14,17 @@ from decimal import Decimal
 from pathlib import Path
 
 from django.conf import settings
+from django.utils.translation import gettext_noop
 
 from billing import ledger
 from conversations.models import Agent, Conversation
 from llm.models import LLM
+from synapscale.common import stored_words
 from workspaces.models import AccessToken, Membership, User, Workspace
 from workspaces.tokens import digest
 
+CREDIT = gettext_noop("Trial credit")
+stored_words.register("billing.BillingEvent.description", CREDIT, is_shared=True)
 EMAIL = "demo@synapscale.local"
 SLUG = "demo"
 OPENING_CREDIT = Decimal("5.00")
@@ -46,7 +50,7 @@ def prepare() -> Trial:
         slug=SLUG, defaults={"name": "Demo workspace", "kind": Workspace.Kind.COLLABORATIVE}
     )
     Membership.objects.get_or_create(workspace=workspace, user=user, defaults={"role": Membership.Role.OWNER})
-    ledger.credit(workspace=workspace, amount=OPENING_CREDIT, reference="demo:opening", description="Trial credit")
+    ledger.credit(workspace=workspace, amount=OPENING_CREDIT, reference="demo:opening", description=CREDIT)
     agent, _ = Agent.objects.get_or_create(
         workspace=workspace,
         name="Demo assistant",

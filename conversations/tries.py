@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from django.utils.translation import gettext_noop
+
 from billing.policy import OWN_KEYS
 from conversations.models import Message
 from conversations.outcomes import Outcome
@@ -26,9 +28,18 @@ from llm.types import (
     Usage,
     UsageSeen,
 )
+from synapscale.common import stored_words
 
 logger = logging.getLogger(__name__)
 Piece = TextDelta | ThinkingDelta | ToolCallDelta
+for _model in ("Message", "UsageLog"):
+    # By what ``whose_key`` says, too.
+    stored_words.register(
+        f"conversations.{_model}.error_message",
+        gettext_noop("%(provider)s refused your own key%(ending)s."),
+        gettext_noop("%(provider)s refused the workspace's key%(ending)s."),
+        gettext_noop("%(provider)s refused the house's key."),
+    )
 _PATIENCE_SECONDS = 2.0
 """How long to wait for a provider to recover while another model could answer."""
 
@@ -127,7 +138,7 @@ class Try:
             outcome,
             status=outcome.status if outcome.seen_usage is None else Message.Status.INTERRUPTED,
             error_code="client_disconnected",
-            error_message="The client went away before the answer was complete.",
+            error_message=gettext_noop("The client went away before the answer was complete."),
             http_status=499,
             is_stopped=True,
         )
@@ -138,7 +149,7 @@ class Try:
         return replace(
             self._broken_off(),
             error_code="interrupted",
-            error_message="The call lost its reservation.",
+            error_message=gettext_noop("The call lost its reservation."),
             http_status=503,
         )
 
@@ -149,7 +160,7 @@ class Try:
             self._broken_off(),
             usage=self._reported_usage,
             error_code="internal_error",
-            error_message="Something went wrong on our side.",
+            error_message=gettext_noop("Something went wrong on our side."),
             http_status=500,
         )
 

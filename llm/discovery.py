@@ -83,7 +83,7 @@ def _credentials(source: Source) -> Credentials:
         return connections.credentials(source)
     house = settings.PROVIDERS[source]
     if not house["api_key"]:
-        raise ProviderNotConfigured(f"No key is configured for {source}.", provider=source)
+        raise ProviderNotConfigured(_("No key is configured for %(source)s.") % {"source": source}, provider=source)
     return Credentials(provider=source, api_key=house["api_key"], base_url=house["base_url"])
 
 

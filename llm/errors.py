@@ -5,6 +5,8 @@ Messages are written here, never copied from upstream: a provider's 401 body can
 
 from __future__ import annotations
 
+from django.utils.translation import gettext_noop
+
 
 class ProviderError(Exception):
     """A call to a model provider failed.
@@ -19,7 +21,7 @@ class ProviderError(Exception):
     http_status = 502
     is_retryable = False
     may_be_billed = False
-    default_message = "The model provider could not answer."
+    default_message = gettext_noop("The model provider could not answer.")
 
     def __init__(
         self,
@@ -43,41 +45,41 @@ class ProviderError(Exception):
 
 class ProviderAuthenticationError(ProviderError):
     code = "provider_authentication_failed"
-    default_message = "The provider refused the key."
+    default_message = gettext_noop("The provider refused the key.")
 
 
 class ProviderPermissionError(ProviderError):
     code = "provider_permission_denied"
-    default_message = "The provider does not let this key use this model."
+    default_message = gettext_noop("The provider does not let this key use this model.")
 
 
 class ProviderModelNotFound(ProviderError):
     code = "provider_model_not_found"
-    default_message = "The provider does not know this model."
+    default_message = gettext_noop("The provider does not know this model.")
 
 
 class ProviderRequestRefused(ProviderError):
     code = "provider_request_refused"
     http_status = 422
-    default_message = "The provider refused the request as invalid."
+    default_message = gettext_noop("The provider refused the request as invalid.")
 
 
 class ContextLengthExceeded(ProviderRequestRefused):
     code = "context_length_exceeded"
-    default_message = "The conversation is longer than the model's context window."
+    default_message = gettext_noop("The conversation is longer than the model's context window.")
 
 
 class ProviderRateLimited(ProviderError):
     code = "provider_rate_limited"
     http_status = 503
     is_retryable = True
-    default_message = "The provider is limiting the rate of calls."
+    default_message = gettext_noop("The provider is limiting the rate of calls.")
 
 
 class ProviderQuotaExhausted(ProviderError):
     code = "provider_quota_exhausted"
     http_status = 503
-    default_message = "The account at the provider has no credit left."
+    default_message = gettext_noop("The account at the provider has no credit left.")
 
 
 class ProviderUnavailable(ProviderError):
@@ -86,33 +88,35 @@ class ProviderUnavailable(ProviderError):
     code = "provider_unavailable"
     http_status = 503
     is_retryable = True
-    default_message = "The provider is not available."
+    default_message = gettext_noop("The provider is not available.")
 
 
 class ProviderTimeout(ProviderError):
     code = "provider_timeout"
     http_status = 504
     is_retryable = True
-    default_message = "The provider did not answer in time."
+    default_message = gettext_noop("The provider did not answer in time.")
 
 
 class StreamInterrupted(ProviderError):
     """The stream broke off or came garbled after it had begun. What had arrived is kept and charged as an estimate."""
 
     code = "provider_stream_interrupted"
-    default_message = "The provider's answer broke off."
+    default_message = gettext_noop("The provider's answer broke off.")
 
 
 class ProviderNotConfigured(ProviderError):
     code = "provider_not_configured"
     http_status = 503
-    default_message = "No key is configured for this provider."
+    default_message = gettext_noop("No key is configured for this provider.")
 
 
 class PaidFallbackForbidden(ProviderNotConfigured):
     code = "paid_fallback_forbidden"
     http_status = 403
-    default_message = "There is no own key for this provider, and you let no call fall back to paid credit."
+    default_message = gettext_noop(
+        "There is no own key for this provider, and you let no call fall back to paid credit."
+    )
 
 
 class ProviderHostForbidden(ProviderError):
@@ -120,4 +124,4 @@ class ProviderHostForbidden(ProviderError):
 
     code = "provider_host_forbidden"
     http_status = 422
-    default_message = "The provider's host may not be connected to."
+    default_message = gettext_noop("The provider's host may not be connected to.")

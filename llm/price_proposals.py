@@ -10,6 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from llm import price_source, price_sync
 from llm.models import LLM, LLMPrice, PriceConflict, PriceProposal
@@ -17,8 +18,13 @@ from llm.models_proposals import State
 from llm.price_changes import changes, largest
 from llm.price_source import Listing, Source
 from llm.price_sync import Difference
+from synapscale.common import stored_words
 from workspaces.models import User
 
+LITTLE = gettext_noop("No rate moves by more than %(percent)s %%.")
+NEWER = gettext_noop("A newer comparison found another price.")
+AGREED = gettext_noop("The prices agree.")
+stored_words.register("llm.PriceProposal.reason", LITTLE, NEWER, AGREED, is_shared=True)
 UNCONFIRMED_OUTPUT_TOKENS = 4096
 """The longest answer of a model that is added from a list of prices, which doesn't say: any vendor's model gives so much."""
 
@@ -87,7 +93,7 @@ def _synchronise(
         approve(
             proposal,
             by=None,
-            reason=f"No rate moves by more than {applies_within} %.",
+            reason=LITTLE % {"percent": applies_within},
             effective_from=difference.begins or effective_from,
             within=applies_within,
         )
@@ -109,7 +115,7 @@ def _proposal_of(source: Source, difference: Difference) -> tuple[PriceProposal,
         if latest is not None and latest.state in (State.OPEN, State.REJECTED) and _same(latest, proposal):
             return latest, False
         if latest is not None and latest.is_open:
-            _close(latest, State.SUPERSEDED, by=None, reason="A newer comparison found another price.")
+            _close(latest, State.SUPERSEDED, by=None, reason=NEWER)
         proposal.save(force_insert=True)
         return proposal, True
 
@@ -153,7 +159,7 @@ def _close_answered(agreeing: Iterable[LLM]) -> None:
             _lock(proposal.llm)
             proposal.refresh_from_db()
             if proposal.is_open:
-                _close(proposal, State.SUPERSEDED, by=None, reason="The prices agree.")
+                _close(proposal, State.SUPERSEDED, by=None, reason=AGREED)
 
 
 def approve(

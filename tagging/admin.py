@@ -146,7 +146,7 @@ class TagRuleAdmin(TenantAdmin):
 
     form = TagRuleForm
     list_display = (
-        "created_at", "workspace", "name", "condition", "is_active", "is_builtin", "confidence_score", "waiting", "precision",
+        "created_at", "workspace", "called", "condition", "is_active", "is_builtin", "confidence_score", "waiting", "precision",
     )  # fmt: skip
     list_filter = ("is_active", "is_builtin", "created_at")
     list_select_related = ("workspace",)
@@ -161,7 +161,15 @@ class TagRuleAdmin(TenantAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         names = super().get_readonly_fields(request, obj)
-        return [*names, "name", "condition"] if obj is not None and obj.is_builtin else names
+        return [*names, "called", "name", "condition"] if obj is not None and obj.is_builtin else names
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        names = super().get_fields(request, obj)
+        return ["called" if name == "name" and obj is not None and obj.is_builtin else name for name in names]
+
+    @admin.display(description=_("name"), ordering="name")
+    def called(self, rule: TagRule) -> str:
+        return rule.shown_name
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """With what people think of the rules that are shown."""

@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import F, Q, Value
 from django.db.models.functions import Concat, Length, Lower
 from django.db.models.lookups import LessThanOrEqual
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from synapscale.common.models import TenantFK, TenantModel
@@ -120,7 +121,12 @@ class TagRule(TenantModel):
         indexes = [models.Index(fields=["workspace", "tag"], name="tag_rules_by_tag")]
 
     def __str__(self) -> str:
-        return self.name
+        return self.shown_name
+
+    @property
+    def shown_name(self) -> str:
+        """In the reader's language, where the name is ours."""
+        return gettext(self.name) if self.is_builtin else self.name
 
 
 class TagLink(TenantModel):

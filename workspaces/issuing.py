@@ -118,7 +118,7 @@ def set_expiry(token: AccessToken, expires_at: datetime | None) -> tuple[datetim
 
 def _refuse_revoked(token: AccessToken) -> None:
     if token.revoked_at is not None:
-        raise Conflict("This access token was revoked.", code="token_revoked")
+        raise Conflict(gettext_lazy("This access token was revoked."), code="token_revoked")
 
 
 def _as_it_is_now(token: AccessToken) -> AccessToken:

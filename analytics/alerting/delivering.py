@@ -20,12 +20,13 @@ from django.core.mail import EmailMessage, get_connection
 from django.db.models import F, Q, Window
 from django.db.models.functions import RowNumber
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from analytics.alerting import payloads, webhooks
 from analytics.alerting.outbox import GIVE_UP_AFTER
 from analytics.alerting.webhooks import Answer
 from analytics.models import AlertDelivery, WebhookEndpoint
-from synapscale.common import mailing
+from synapscale.common import mailing, stored_words
 from synapscale.common.db import in_db
 from synapscale.common.tenancy import fleet_wide
 
@@ -39,6 +40,10 @@ LEASE = timedelta(minutes=2)
 """Longer than any attempt takes."""
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=10), timedelta(hours=1)
 NOTED_EVERY = timedelta(minutes=1)
+NOT_MADE = gettext_noop("It could not be made: %(kind)s.")
+MAIL_SERVER = gettext_noop("The mail server: %(kind)s.")
+for _column in ("AlertDelivery", "WebhookEndpoint"):
+    stored_words.register(f"analytics.{_column}.last_error", NOT_MADE, MAIL_SERVER, webhooks.NO_ANSWER, webhooks.STATUS)
 _mailing = ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="mailing")
 """Of their own: a mail server that hangs would hold the threads on which calls look up their vendors."""
 
@@ -117,11 +122,11 @@ async def _send(delivery: AlertDelivery) -> Answer:
         if delivery.endpoint is None:
             return await asyncio.get_running_loop().run_in_executor(_mailing, _mail, delivery)
         if not delivery.endpoint.is_active:
-            return Answer(error="The endpoint is switched off.")
+            return Answer(error=gettext_noop("The endpoint is switched off."))
         return await webhooks.post(delivery.endpoint, delivery.payload, message_id=message_id(delivery))
     except Exception as error:
         logger.exception("alert delivery %s broke off", delivery.pk)
-        return Answer(error=f"It could not be made: {type(error).__name__}.")
+        return Answer(error=NOT_MADE % {"kind": type(error).__name__})
 
 
 def message_id(delivery: AlertDelivery) -> str:
@@ -135,7 +140,7 @@ def _mail(delivery: AlertDelivery) -> Answer:
         EmailMessage(subject=subject, body=text, to=[delivery.recipient], connection=get_connection()).send()
     except mailing.FAILURES as error:
         # Its name alone: what mail servers say may repeat addresses.
-        return Answer(error=f"The mail server: {type(error).__name__}.")
+        return Answer(error=MAIL_SERVER % {"kind": type(error).__name__})
     return Answer()
 
 

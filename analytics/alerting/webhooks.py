@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from django.utils.translation import gettext
+from django.utils.translation import gettext, gettext_noop
 from django.views.decorators.debug import sensitive_variables
 
 from analytics.models import WebhookEndpoint
@@ -27,6 +27,8 @@ from workspaces.crypto import CannotDecrypt
 TIMEOUT_SECONDS = 10.0
 """For all of it: looking the name up, connecting, sending, and the head of the answer."""
 _CONNECT_SECONDS = 5.0
+NO_ANSWER = gettext_noop("No answer came within %(seconds)s seconds.")
+STATUS = gettext_noop("It answered with status %(status)s.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ async def post(endpoint: WebhookEndpoint, payload: dict[str, Any], *, message_id
     except hosts.HostForbidden as fault:
         return Answer(error=str(fault)[:200])
     except CannotDecrypt:
-        return Answer(error="The secret can't be read: rotate it.")
+        return Answer(error=gettext_noop("The secret can't be read: rotate it."))
     body, timestamp = json.dumps(payload, ensure_ascii=False).encode(), int(time.time())
     headers = {
         "content-type": "application/json",
@@ -75,15 +77,15 @@ async def post(endpoint: WebhookEndpoint, payload: dict[str, Any], *, message_id
     except hosts.HostForbidden as fault:
         return Answer(error=str(fault)[:200])
     except TimeoutError:
-        return Answer(error=f"No answer came within {TIMEOUT_SECONDS:.0f} seconds.")
+        return Answer(error=NO_ANSWER % {"seconds": f"{TIMEOUT_SECONDS:.0f}"})
 
 
 def _judged(status: int | None) -> Answer:
     if status is None:
-        return Answer(error="The connection failed.")
+        return Answer(error=gettext_noop("The connection failed."))
     if 300 <= status < 400:
-        return Answer(status, "It redirects, which is not followed.")
-    return Answer(status, "" if status < 300 else f"It answered with status {status}.")
+        return Answer(status, gettext_noop("It redirects, which is not followed."))
+    return Answer(status, "" if status < 300 else STATUS % {"status": status})
 
 
 async def _status(url: str, body: bytes, headers: dict[str, str], guard: str) -> int | None:

@@ -17,7 +17,7 @@ from conversations import attachments, transcript
 from conversations.admin.content import address, may_open_transcripts
 from conversations.models import Conversation, Message, MessageFeedback, UsageLog
 from conversations.transcript import Page, Turn
-from synapscale.common import audit
+from synapscale.common import audit, stored_words
 from synapscale.common.admin import OperatorAdmin, as_uuid
 from synapscale.common.amounts import dollars, milliseconds, whole
 
@@ -133,7 +133,7 @@ def _turn(turn: Turn, *, links: dict[str, bool], here: set[uuid.UUID], tools: di
         "model": message.model_used,
         "status": "" if message.status == Message.Status.SENT else message.get_status_display(),
         "is_failed": message.status == Message.Status.ERROR or bool(message.is_failure_of_tool),
-        "error": " · ".join(part for part in (message.error_code, message.error_message) if part),
+        "error": " · ".join(part for part in (message.error_code, stored_words.said(message, "error_message")) if part),
         "text": _folded(turn.text),
         "is_cut": turn.is_cut,
         "length": whole(message.length),
@@ -196,7 +196,7 @@ def _attempt(log: UsageLog, *, may_open: bool) -> dict[str, Any]:
         "model": str(log.llm),
         "status": log.get_status_display(),
         "is_failed": log.status == UsageLog.Status.ERROR,
-        "error": " · ".join(part for part in (log.error_code, log.error_message) if part),
+        "error": " · ".join(part for part in (log.error_code, stored_words.said(log, "error_message")) if part),
         "key": log.get_key_source_display(),
         "input": whole(_tokens_in(log)),
         "output": whole(_tokens_out(log)),

@@ -10,6 +10,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.forms import AdminForm
 from unfold.widgets import (
@@ -110,7 +111,7 @@ def models_page(
     try:
         found = discovery.list_models_now(source)
     except ProviderError as error:
-        failure = error.message
+        failure = gettext(error.message)
     wanted = request.GET.get("q", "").strip()
     matching = [model for model in found if wanted.lower() in model.id.lower()]
     context = {

@@ -19,7 +19,7 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
-from synapscale.common import amounts
+from synapscale.common import amounts, stored_words
 from synapscale.common.amounts import dollars, whole
 from synapscale.common.money import ExactDecimalField
 
@@ -41,6 +41,8 @@ def shown(model: type[models.Model], name: Any) -> Any:
         field = model._meta.get_field(name) if isinstance(name, str) else None
     except FieldDoesNotExist:
         return name
+    if isinstance(field, models.Field) and stored_words.holds(field):
+        return _sentence_column(field)
     if isinstance(field, ExactDecimalField):
         return _number_column(field, dollars)
     if isinstance(field, models.IntegerField) and not field.choices:
@@ -54,6 +56,16 @@ def _json_column(field: models.Field) -> Callable[[Any], str]:
     def column(row: Any) -> str:
         text = json.dumps(getattr(row, field.name), indent=2, ensure_ascii=False, cls=DjangoJSONEncoder)
         return format_html('<pre class="office-json">{}</pre>', text)
+
+    column.__name__ = field.name
+    return column
+
+
+@cache
+def _sentence_column(field: models.Field) -> Callable[[Any], str]:
+    @admin.display(description=field.verbose_name, ordering=field.name)
+    def column(row: Any) -> str:
+        return stored_words.said(row, field.name)
 
     column.__name__ = field.name
     return column
@@ -76,7 +88,7 @@ def read(model: type[models.Model], name: Any) -> Any:
         field = model._meta.get_field(name) if isinstance(name, str) else None
     except FieldDoesNotExist:
         return name
-    if isinstance(field, models.TextField):
+    if isinstance(field, models.TextField) and not stored_words.holds(field):
         return _text_column(name, str(field.verbose_name))
     # Past unfold, which colours JSON with style attributes that the Content-Security-Policy forbids.
     return _json_column(field) if isinstance(field, models.JSONField) else shown(model, name)

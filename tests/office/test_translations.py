@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.utils import translation
 
 from tests import translations as texts
@@ -39,6 +41,22 @@ def test_django_finds_the_translations() -> None:
             "%(total)s modelo",
         ]
         assert plural == "%(total)s modelos"
+
+
+def test_no_text_hides_in_an_f_string() -> None:
+    """Where the tool that collects them does not look."""
+    names = {*texts.KEYWORDS, "_"}
+    hidden = [
+        f"{path.relative_to(texts.ROOT)}:{call.lineno}"
+        for folder in sorted({app.partition(".")[0] for app in settings.OUR_APPS})
+        for path in sorted((texts.ROOT / folder).rglob("*.py"))
+        for joined in ast.walk(ast.parse(path.read_text()))
+        if isinstance(joined, ast.JoinedStr)
+        for call in ast.walk(joined)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in names
+        if any(isinstance(given, ast.Constant) and isinstance(given.value, str) for given in call.args)
+    ]
+    assert hidden == []
 
 
 def _catalogue(text: Any, string: Any, *, flags: tuple[str, ...] = ()) -> texts.Texts:
