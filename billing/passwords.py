@@ -27,6 +27,7 @@ from workspaces.models import User
 
 TRIES, PAUSE = 5, timedelta(minutes=15)
 _WRONG = gettext_noop("Wrong password for moving money.")
+WRONG_TO_CHANGE = gettext_noop("Wrong password for choosing a new one.")
 
 
 def password_field(*, required: bool = True, help_text: object = "") -> forms.CharField:
@@ -74,25 +75,28 @@ def reason_to_ask(user: User, amount: Decimal, *, wallet: UUID, reference: str =
     ) % {"before": dollars(before), "sum": dollars(before + amount)}
 
 
-def is_their_password(user: User, form: forms.BaseForm) -> bool:
-    """Whether ``form`` has ``user``'s own password, after not too many wrong ones; if not, it says so. Wrong ones are counted
-    in the audit log, one guess after another: whoever sits at an open session finds no way around it, and operators see it.
+def is_their_password(user: User, form: forms.BaseForm, *, name: str = "password", wrong: str = _WRONG) -> bool:
+    """Whether the field ``name`` of ``form`` has ``user``'s own password, after not too many wrong ones; if not, it says so.
+    Wrong ones are counted in the audit log, as ``wrong``, one guess after another: whoever sits at an open session finds no
+    way around it, and operators see it.
     """
     if not user.has_usable_password():
-        form.add_error(None, _("You have no password: ask an administrator to set one for you."))
+        form.add_error(name, _("You have no password: ask an administrator to set one for you."))
         return False
-    typed = form.cleaned_data.get("password") if form.is_bound and not form.errors.get("password") else None
+    typed = form.cleaned_data.get(name) if form.is_bound and not form.errors.get(name) else None
     if not typed:
         return False
     with transaction.atomic():
         one_after_another(user)
         lately = timezone.now() - PAUSE
-        wrong = history.of_row(user).filter(additional_data__what=_WRONG, timestamp__gte=lately)
-        if wrong.count() >= TRIES:
-            form.add_error(None, _("Too many wrong passwords: wait a quarter of an hour."))
+        guesses = history.of_row(user).filter(
+            additional_data__what__in=(_WRONG, WRONG_TO_CHANGE), timestamp__gte=lately
+        )
+        if guesses.count() >= TRIES:
+            form.add_error(name, _("Too many wrong passwords: wait a quarter of an hour."))
             return False
         if user.check_password(typed):
             return True
-        audit.record(user, what=_WRONG)
-    form.add_error("password", _("This is not your password."))
+        audit.record(user, what=wrong)
+    form.add_error(name, _("This is not your password."))
     return False

@@ -3,7 +3,7 @@ from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from office import addresses, dashboard, key_checks, statement_page, usage_report_page
+from office import addresses, dashboard, key_checks, own_password, statement_page, usage_report_page
 from synapscale import probes, scrape
 
 urlpatterns = [
@@ -20,6 +20,9 @@ urlpatterns = [
         "admin/workspaces/uservariable/<uuid:object_id>/test/",
         admin.site.admin_view(key_checks.page),
         name="office_test_key",
+    ),
+    path(
+        "admin/password_change/", admin.site.admin_view(own_password.view, cacheable=True), name="office_own_password"
     ),
     path("admin/search/", admin.site.admin_view(addresses.search), name="office_search"),
     re_path(r"^admin/r/", admin.site.admin_view(addresses.view_on_site)),

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
 from django.contrib.auth import admin as auth
 from django.contrib.auth.models import Group
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
@@ -74,6 +76,13 @@ class UserAdmin(NamesPermissions, OperatorAdmin, auth.UserAdmin):  # type: ignor
         if obj is not None and (obj.is_staff or obj.is_superuser) and not request.user.is_superuser:
             return False
         return super().has_change_permission(request, obj)
+
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
+        if self.get_object(request, unquote(id)) == request.user:
+            # One's own is changed with the present one: an open session must not be enough.
+            return HttpResponseRedirect(reverse("admin:password_change"))
+        response: HttpResponse = super().user_change_password(request, id, form_url)
+        return response
 
 
 admin.site.unregister(Group)
