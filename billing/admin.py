@@ -66,6 +66,7 @@ def lendable(mode: str, credit_limit: Decimal) -> Decimal:
     return credit_limit if mode == Wallet.Mode.POSTPAID else ZERO
 
 
+@method_decorator(sensitive_post_parameters("password"))
 def _money_page(
     model_admin: OperatorAdmin, request: HttpRequest, action: money_actions.MoneyAction
 ) -> HttpResponseBase:

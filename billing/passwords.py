@@ -17,6 +17,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, gettext_noop
+from django.views.decorators.debug import sensitive_variables
 from unfold.widgets import UnfoldAdminPasswordWidget
 
 from billing import recent_moves
@@ -75,6 +76,7 @@ def reason_to_ask(user: User, amount: Decimal, *, wallet: UUID, reference: str =
     ) % {"before": dollars(before), "sum": dollars(before + amount)}
 
 
+@sensitive_variables("typed")
 def is_their_password(user: User, form: forms.BaseForm, *, name: str = "password", wrong: str = _WRONG) -> bool:
     """Whether the field ``name`` of ``form`` has ``user``'s own password, after not too many wrong ones; if not, it says so.
     Wrong ones are counted in the audit log, as ``wrong``, one guess after another: whoever sits at an open session finds no

@@ -35,7 +35,7 @@ SIGNED_IN = gettext_noop("Signed in.")
 FAILED = gettext_noop("Failed to sign in.")
 REFUSED = gettext_noop("Refused to sign in: too many wrong passwords.")
 
-_WRONG, _RIGHT = SignInAttempt.Outcome.WRONG, SignInAttempt.Outcome.RIGHT
+_WRONG, _RIGHT, _REFUSED = SignInAttempt.Outcome.WRONG, SignInAttempt.Outcome.RIGHT, SignInAttempt.Outcome.REFUSED
 _AT_ONCE = 1000
 """So many rows that count no more are deleted with one try."""
 
@@ -43,18 +43,17 @@ _AT_ONCE = 1000
 def begin(*, email: str, address: str) -> SignInAttempt | None:
     """Count a try for ``email`` from ``address`` as a wrong one; None, and no look at the password, after too many."""
     account, network = digest(email), network_of(address)
+    if (limit := _limit_reached(account, network)) and _is_noted(account, network, limit):
+        return None  # before any lock: a flood must not queue up behind itself, with a connection in each hand
     with transaction.atomic():
         _one_after_another(account, network)
-        _forget()
         limit = _limit_reached(account, network)
         if not limit:
+            _forget()
             return SignInAttempt.objects.create(account=account, network=network, counts_until=Now() + PAUSE)
-        # Written down once, not each time: whoever floods the page must not flood the audit log.
-        of = "" if limit == "address" else account
-        noted = SignInAttempt.objects.filter(account=of, network=network, outcome=SignInAttempt.Outcome.REFUSED)
-        if not noted.filter(counts_until__gt=Now()).exists():
+        if not _is_noted(account, network, limit):
             refused = SignInAttempt.objects.create(
-                account=of, network=network, outcome=SignInAttempt.Outcome.REFUSED, counts_until=Now() + PAUSE
+                account=_noted_of(account, limit), network=network, outcome=_REFUSED, counts_until=Now() + PAUSE
             )
             logger.warning("too many wrong passwords at the back office from %s, by %s", network or "nowhere", limit)
             _note(refused, email=email, what=REFUSED)
@@ -70,7 +69,7 @@ def succeeded(this: SignInAttempt, *, user: User) -> None:
     """Take the try back, and the wrong ones of this person from this address before it; remember the address."""
     with transaction.atomic():
         tries = SignInAttempt.objects.filter(account=this.account, network=this.network)
-        tries.exclude(outcome=SignInAttempt.Outcome.REFUSED).delete()
+        tries.exclude(outcome=_REFUSED).delete()
         SignInAttempt.objects.create(
             account=this.account, network=this.network, outcome=_RIGHT, counts_until=Now() + KNOWN
         )
@@ -122,6 +121,17 @@ def _limit_reached(account: str, network: str) -> str:
     if counting.filter(of_account & of_network, outcome=_RIGHT).exists():
         return ""
     return "account" if wrong["account"] >= PER_ACCOUNT else "address"
+
+
+def _noted_of(account: str, limit: str) -> str:
+    """Whom a refusal by ``limit`` is written down of: of an address it is whoever comes from there."""
+    return "" if limit == "address" else account
+
+
+def _is_noted(account: str, network: str, limit: str) -> bool:
+    """Whether the refusal stands in the audit log: once, not each time, or a flood of the page would be one of the log."""
+    noted = SignInAttempt.objects.filter(account=_noted_of(account, limit), network=network, outcome=_REFUSED)
+    return noted.filter(counts_until__gt=Now()).exists()
 
 
 def _forget() -> None:

@@ -286,3 +286,8 @@ def test_the_sum_is_exact(cast: Cast, moves: list[tuple[Decimal, bool, bool]]) -
         expected = Decimal(0) if with_password else expected + added
 
     assert recent_moves.since_password(somebody, but=(wallet.pk, "none")) == expected
+
+
+def test_what_was_typed_is_left_out_of_reports_of_errors(office: Office, cast: Cast) -> None:
+    request = send(office.client, wallet_of(cast.alice), "top-up", "1").wsgi_request
+    assert request.sensitive_post_parameters == ("password",)

@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from synapscale.common.history import what
 from tests.together import at_once
+from workspaces import sign_ins
 from workspaces.models import SignInAttempt, User
 
 pytestmark = pytest.mark.django_db
@@ -293,6 +294,15 @@ def test_a_flood_of_the_page_does_not_flood_the_audit_log(dora: User) -> None:
     answers(20)
     assert [entry[0] for entry in log()].count("Refused to sign in: too many wrong passwords.") == 1
     assert len(log()) == 51
+
+
+def test_a_flood_of_the_page_waits_for_no_lock_and_writes_nothing(dora: User) -> None:
+    """Or tries that are refused anyway would stand in a row, each with a connection that others need."""
+    answers(6)
+    with CaptureQueriesContext(connection) as captured:
+        assert sign_ins.begin(email=dora.email, address=HOME) is None
+    assert [query["sql"].split()[0] for query in captured] == ["SELECT"] * 2
+    assert "pg_advisory" not in str(captured.captured_queries)
 
 
 def test_nothing_that_was_typed_is_kept(dora: User, caplog: pytest.LogCaptureFixture) -> None:
