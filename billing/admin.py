@@ -41,7 +41,7 @@ class WalletForm(OperatorForm):
     """Why that needed the password."""
     password = passwords.password_field(
         required=False,
-        help_text=_("Only to lend much more: for a higher credit limit, or calls that are not charged."),
+        help_text=_("Asked for when what you have moved and lent within an hour comes to much."),
     )
 
     def clean(self) -> dict[str, Any]:
@@ -129,7 +129,10 @@ class WalletAdmin(TenantAdmin):
             assert isinstance(request.user, User)
             passwords.one_after_another(request.user)
             # Its limits are judged by its balance, so until the view commits nobody else moves the balance.
-            return Wallet.objects.select_for_update(no_key=True).get(workspace_id=wallet.workspace_id, pk=wallet.pk)
+            rows = Wallet.objects.select_for_update(no_key=True)
+            locked = rows.get(workspace_id=wallet.workspace_id, pk=wallet.pk)
+            locked.workspace = wallet.workspace  # read already, and the page says its name
+            return locked
         return wallet
 
     def save_model(self, request: HttpRequest, obj: Wallet, form: Any, change: bool) -> None:
@@ -138,7 +141,7 @@ class WalletAdmin(TenantAdmin):
             facts: dict[str, Any] = {recent_moves.LENT: usd_text(form.lends)}
             if form.asks:
                 facts[recent_moves.PASSWORD] = True
-            audit.record(obj, what=_("Lends more."), **facts)
+            audit.record(obj, what=_("Allowed to owe more."), **facts)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -112,7 +112,8 @@ class MoneyAction(Deed):
         wallets = Wallet.objects.filter(workspace_id=self.wallet.workspace_id, pk=self.wallet.pk)
         with transaction.atomic():
             before = wallets.select_for_update(no_key=True).get()  # what the audit log says was before
-            asked = self._asks(given, actor)  # and so was given
+            before.workspace = self.wallet.workspace  # whose name the audit log says
+            asked = self._asks(given, actor)  # whoever comes here has given what was asked for
             done = self.move(given, actor=actor)
             if not done.is_new:
                 return Said(_("This was done already; nothing was done twice."), messages.WARNING)

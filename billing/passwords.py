@@ -1,7 +1,7 @@
 """The password of whoever moves, or lends, much money: asked for once more, guessed a few times at most.
 
-Much is what is more than ``OFFICE_REAUTH_USD`` together with what the same person has moved or lent within the last hour,
-on whichever wallets, since they last gave the password: slices of it are no way around.
+Much is what is more than ``OFFICE_REAUTH_USD`` together with what the same person has given or lent within the last hour,
+on whichever wallets, since they last gave the password: slices of it are no way around. What is taken away counts by itself.
 """
 
 from __future__ import annotations

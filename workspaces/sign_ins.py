@@ -33,7 +33,7 @@ KNOWN = timedelta(days=30)
 guesses from many addresses could keep them out."""
 SIGNED_IN = gettext_noop("Signed in.")
 FAILED = gettext_noop("Failed to sign in.")
-REFUSED = gettext_noop("Refused to sign in: too many wrong passwords.")
+REFUSED = gettext_noop("Sign-in refused: too many wrong passwords.")
 
 _WRONG, _RIGHT, _REFUSED = SignInAttempt.Outcome.WRONG, SignInAttempt.Outcome.RIGHT, SignInAttempt.Outcome.REFUSED
 _AT_ONCE = 1000

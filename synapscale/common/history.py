@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from auditlog.models import LogEntry
@@ -20,7 +21,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext
 
 from synapscale.common import audit
+from synapscale.common.amounts import dollars
 from synapscale.common.models import TenantModel
+from synapscale.common.money import UsdField
 
 SHOWN = 100
 """A history shows so many entries; the audit log has them all."""
@@ -34,7 +37,7 @@ _ACTIONS = {
 _FACTS = {
     "charge": gettext_lazy("Charge"),
     "filters": gettext_lazy("Filters"),
-    "lent": gettext_lazy("More, USD"),
+    "lent": gettext_lazy("How much more"),
     "list": gettext_lazy("List"),
     "model": gettext_lazy("Model"),
     "note": gettext_lazy("Note"),
@@ -44,7 +47,9 @@ _FACTS = {
     "result": gettext_lazy("Result"),
     "workspace": gettext_lazy("Workspace"),
 }
-"""What else entries say, by the names that it is stored under."""
+"""What else entries say, by the names that it is stored under: those of ``billing.recent_moves`` among them."""
+_AMOUNTS = {"lent"}
+"""Of these, the amounts in USD."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +74,16 @@ def what(entry: LogEntry) -> str:
 def facts(entry: LogEntry) -> list[tuple[str, Any]]:
     """What else was written down: a reason, a reference."""
     return [
-        (str(_FACTS.get(name, capfirst(name))), _("yes") if value is True else value)
+        (str(_FACTS.get(name, capfirst(name))), _fact(name, value))
         for name, value in (entry.additional_data or {}).items()
         if name != "what"
     ]
+
+
+def _fact(name: str, value: Any) -> Any:
+    if value is True:
+        return _("yes")
+    return dollars(Decimal(value)) if name in _AMOUNTS else value
 
 
 def changes(entry: LogEntry) -> list[FieldChange]:
@@ -112,6 +123,8 @@ def _field(model: type[Model] | None, name: str) -> Any:
 def _value(field: Field | None, value: str) -> str:
     if value == "None":
         return "—"
+    if isinstance(field, UsdField):
+        return dollars(Decimal(value))
     choices = dict(field.flatchoices) if field is not None and field.choices else {}
     if value in choices:
         return str(choices[value])

@@ -44,7 +44,7 @@ from synapscale.common.models import PeriodicJob
 from synapscale.common.tenancy import fleet_wide
 from tagging.models import Tag, TagLink, TagRule
 from tests.admin.rows import CONTENT, SECRET, Office, make_workplace, newest, our_models
-from workspaces.models import AccessToken, Membership, RateBucket, User, UserVariable, Workspace
+from workspaces.models import AccessToken, Membership, RateBucket, SignInAttempt, User, UserVariable, Workspace
 
 READ_ONLY = [
     Alert, AlertDelivery, BillingEvent, ConversationLLM, Hold, HoldIncident, IdempotencyKey, Message, MessageImage,
@@ -104,7 +104,7 @@ SUMS = {
 def test_every_model_of_the_project_is_registered() -> None:
     ours = ("common", "workspaces", "llm", "billing", "tagging", "conversations", "analytics")
     missing = {m for label in ours for m in apps.get_app_config(label).get_models()} - set(admin.site._registry)
-    assert missing == SUMS
+    assert missing == SUMS | {SignInAttempt}  # counted for a quarter of an hour; what became of it is in the audit log
 
 
 @models

@@ -62,22 +62,18 @@ def test_of_nothing_there_is_no_median() -> None:
 @pytest.mark.parametrize(
     ("seconds", "said"),
     [
-        (60, "60 seconds"),
-        (90, "90 seconds"),
-        (900, "15 minutes"),
-        (3600, "60 minutes"),
-        (86_400, "24 hours"),
-        (604_800, "7 days"),
+        (60, "of the last 60 seconds"),
+        (90, "of the last 90 seconds"),
+        (900, "of the last 15 minutes"),
+        (3600, "of the last 60 minutes"),
+        (86_400, "of the last 24 hours"),
+        (604_800, "of the last 7 days"),
     ],
 )
 def test_durations(seconds: int, said: str) -> None:
-    assert words.duration(seconds) == said
+    assert words.window(seconds) == said
 
 
 def test_numbers() -> None:
     assert (words.percent(Decimal("0.0952")), words.percent(Decimal("0.05"))) == ("9.52 %", "5 %")
-    assert (words.plain(Decimal("5.100")), words.plain(Decimal(100)), words.usd(Decimal("0.5"))) == (
-        "5.1",
-        "100",
-        "$0.50",
-    )
+    assert (words.exactly(Decimal("5.100")), words.exactly(Decimal(100))) == ("5.1", "100")

@@ -100,7 +100,7 @@ def test_the_log_is_in_english_and_read_in_the_readers_language(office: Office, 
     office.client.cookies[settings.LANGUAGE_COOKIE_NAME] = "pt-br"
     assert office.save(wallet, markup_bps="100").status_code == 302
     (entry,) = entries(wallet)
-    assert entry.object_repr == f"Wallet of {wallet.workspace_id}: $0.00"
+    assert entry.object_repr == "Wallet of Acme: $0.00"
     assert "Alteração." in office.client.get(office.url(Wallet, "history", wallet.pk)).text
 
 

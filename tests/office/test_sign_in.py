@@ -77,7 +77,7 @@ def test_after_five_wrong_passwords_the_right_one_is_refused_too(dora: User) -> 
 def test_it_is_said_in_the_language_of_whoever_reads(dora: User) -> None:
     answers(5)
     page = attempt(dora.email, RIGHT, **{"Accept-Language": "pt-BR"})
-    assert "Senhas erradas demais: espere um quarto de hora." in page.text
+    assert "Muitas senhas erradas: aguarde um quarto de hora." in page.text
     assert page.status_code == 200
 
 
@@ -262,7 +262,7 @@ def test_who_signed_in_and_who_was_refused_stands_in_the_audit_log(dora: User) -
 
     assert log() == [
         *[("Failed to sign in.", dora.email, None, HOME)] * 5,
-        ("Refused to sign in: too many wrong passwords.", dora.email, None, HOME),  # once
+        ("Sign-in refused: too many wrong passwords.", dora.email, None, HOME),  # once
         ("Signed in.", dora.email, dora.email, "2001:db8::7"),
         ("Failed to sign in.", "unknown account", None, AWAY),
     ]
@@ -292,7 +292,7 @@ def test_a_flood_of_the_page_does_not_flood_the_audit_log(dora: User) -> None:
     for number in range(20):
         answers(1, f"somebody-{number}@example.org")
     answers(20)
-    assert [entry[0] for entry in log()].count("Refused to sign in: too many wrong passwords.") == 1
+    assert [entry[0] for entry in log()].count("Sign-in refused: too many wrong passwords.") == 1
     assert len(log()) == 51
 
 
