@@ -4,18 +4,21 @@ those that stand apart.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.models import F, QuerySet
 from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
 from analytics import rollups
+from analytics.models import UsageDay
 from analytics.repricing import reprice
 from analytics.spans import Span
 from conversations.metering import cost_of_call
@@ -185,6 +188,33 @@ def test_a_call_is_in_one_place_before_and_after_it_is_summed(cast: Cast, llm: L
     check(llm, calls, [PLAIN, LONG], WHOLE_DAYS)
     rollups.rebuild()
     check(llm, calls, [PLAIN, LONG], WHOLE_DAYS)
+
+
+def none_of_them(sums: QuerySet[UsageDay]) -> None:
+    sums.delete()
+
+
+def fewer_tokens(sums: QuerySet[UsageDay]) -> None:
+    sums.update(input_tokens=F("cached_input_tokens"))
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("damage", [none_of_them, fewer_tokens])
+@pytest.mark.parametrize("tables", [[PLAIN], [PLAIN, LONG]])
+def test_sums_that_contradict_the_calls_are_not_believed(
+    cast: Cast, llm: LLM, tables: list[PriceTable], damage: Callable[[QuerySet[UsageDay]], None], caplog: Any
+) -> None:
+    calls = calls_of_each_kind(cast, llm)
+    write(calls)
+    rollups.roll_up()
+    check(llm, calls, tables, WHOLE_DAYS)
+    assert not caplog.records
+
+    damage(UsageDay.objects.all())
+    check(llm, calls, tables, WHOLE_DAYS)
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("analytics.repricing", "ERROR")
+    assert str(llm) in record.message
 
 
 @pytest.mark.django_db
