@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from office import shown
 from office.statements import LISTED, SINGLE, Calls, Movement, Statement, Type
+from synapscale.common import stored_words
 from synapscale.common.amounts import dollars
 
 TITLES = {
@@ -151,5 +152,6 @@ def _of_movements(statement: Statement, kind: str) -> Section:
 def _of_movement(movement: Movement) -> Row:
     moment = movement.at.astimezone(UTC)
     at = f"{formats.date_format(moment, 'DATE_FORMAT')} {moment:%H:%M}"
-    cells = (at, movement.description, movement.reference, dollars(movement.amount))
+    said = stored_words.in_language("billing.BillingEvent.description", movement.description)
+    cells = (at, said, movement.reference, dollars(movement.amount))
     return Row(cells, event=movement.id)

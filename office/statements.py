@@ -24,7 +24,6 @@ from analytics.query import Wanted
 from billing.models import BillingEvent, Wallet
 from billing.policy import OWN_KEYS
 from llm.models import LLM
-from synapscale.common import stored_words
 from synapscale.common.money import ZERO
 from workspaces.models import User, Workspace
 
@@ -127,6 +126,7 @@ class Movement:
     kind: str
     amount: Decimal
     description: str
+    """As it is stored; pages say it in the reader's language (``common.stored_words``)."""
     reference: str
 
 
@@ -332,7 +332,7 @@ def _movements(events: QuerySet[Any], listed: int | None) -> tuple[Movement, ...
             at=event.created_at,
             kind=event.event_type,
             amount=event.amount_usd,
-            description=stored_words.said(event, "description"),
+            description=event.description,
             # What a payment is called at the bank says more to people than our name of it.
             reference=event.payment_transaction_id or event.reference,
         )

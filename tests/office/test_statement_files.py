@@ -108,6 +108,21 @@ def test_its_numbers_are_the_same_in_every_language(acme: Workspace) -> None:
     assert [list(row.values())[8:] for row in found] == amounts
 
 
+def test_what_is_stored_is_in_the_file_as_it_is_stored(acme: Workspace) -> None:
+    """Programs read it; people read the same in their language."""
+    credit(acme, at(10, 7), "1", "Trial credit")
+    plain = as_csv(acme)
+    with translation.override("pt-br"):
+        found = as_csv(acme)
+        text = text_of(as_pdf(acme))
+
+    stored = [list(row.values())[1:6] for row in plain if row["Reference"]]
+    assert [list(row.values())[1:6] for row in found if list(row.values())[5]] == stored
+    assert [cells[3] for cells in stored].count("Trial credit") == 1
+    assert "Crédito de teste" in text
+    assert "Trial credit" not in text
+
+
 # --- PDF ------------------------------------------------------------------------------------------------------------
 
 
