@@ -29,6 +29,7 @@ from django.views.decorators.http import require_GET
 from synapscale.common import audit
 from synapscale.common.csv_text import lines, safe
 from synapscale.common.db import in_background
+from synapscale.common.listing import asked_by_address
 from synapscale.common.money import usd_text
 from synapscale.common.tenancy import fleet_wide
 
@@ -121,6 +122,8 @@ class Exports:
             raise PermissionDenied
         try:
             rows = self.get_changelist_instance(request).queryset  # type: ignore[attr-defined]
+            with asked_by_address(request):
+                rows.exists()  # what the database refuses it refuses here, not when half of the answer is sent
         except IncorrectLookupParameters:
             return HttpResponseRedirect(f"../?{request.GET.urlencode()}")  # to the list, for it to judge
         # It is about no single row, so it is noted in the history of whoever downloads.

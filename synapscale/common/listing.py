@@ -8,6 +8,8 @@ list is sorted by time alone, which is the order of the primary keys (UUIDv7).
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -68,17 +70,26 @@ def countable(rows: QuerySet[Any]) -> QuerySet[Any]:
     return rows.values("workspace_id")
 
 
+@contextmanager
+def asked_by_address(request: HttpRequest) -> Iterator[None]:
+    """Around the first reading of rows that an address chose. Raises IncorrectLookupParameters, as Django does for what it
+    finds wrong in an address before it asks the database.
+    """
+    try:
+        yield
+    except (ValueError, OverflowError, DataError) as error:  # a NUL, the year 100,000, a number beyond a column's
+        if not request.GET:
+            raise
+        raise IncorrectLookupParameters(error) from error
+
+
 class CountedChangeList(ChangeList):
     """A list that says “more than” where it has not counted to the end."""
 
     def get_results(self, request: HttpRequest) -> None:
-        """Raises IncorrectLookupParameters, as Django does for what it finds wrong in an address before it asks the database."""
-        try:
+        """Raises IncorrectLookupParameters."""
+        with asked_by_address(request):
             super().get_results(request)
-        except (ValueError, OverflowError, DataError) as error:  # a NUL, the year 100,000, a number beyond a column's
-            if not request.GET:
-                raise
-            raise IncorrectLookupParameters(error) from error
         if not self.result_count:
             self.result_list = self.queryset.none()  # looking for them once more would take as long again
 

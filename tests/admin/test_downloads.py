@@ -8,11 +8,12 @@ import tracemalloc
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from auditlog.models import LogEntry
 from django.contrib.auth.models import Permission
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import Model
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -228,7 +229,22 @@ def test_a_filter_that_makes_no_sense_leads_to_the_list(office: Office, cast: Ca
     assert (response.status_code, response["Location"]) == (302, "../?created_at__gte=yesterday-ish")
 
 
+@pytest.mark.parametrize(("name", "odd"), [("created_at__year", "100000"), ("status__exact", "\0")])
+def test_so_does_one_that_only_the_database_finds_wrong(office: Office, cast: Cast, name: str, odd: str) -> None:
+    """It is asked before the answer begins: a body that breaks off looks like a file, and no file is noted as downloaded."""
+    make_workplace(1)
+    with transaction.atomic():
+        response = download(office, UsageLog, **{name: odd})
+        transaction.set_rollback(True)  # PostgreSQL refuses the NUL, SQLite finds no row with it
+    if response.status_code == 200:
+        assert (connection.vendor, odd, rows_of(response)) == ("sqlite", "\0", [])
+        return
+    assert (response.status_code, response["Location"]) == (302, f"../?{urlencode({name: odd})}")
+    assert not LogEntry.objects.filter(action=LogEntry.Action.ACCESS).exists()
+
+
 def test_nothing_is_counted_and_each_page_is_one_statement(office: Office, cast: Cast, monkeypatch: Any) -> None:
+    """One more goes before them: whether there is any row, since a filter may make no sense to the database alone."""
     monkeypatch.setattr(exporting, "PAGE", 10)
     for _ in range(25):
         fund(cast.alice.workspace, "1")
@@ -238,6 +254,7 @@ def test_nothing_is_counted_and_each_page_is_one_statement(office: Office, cast:
         before = len(queries)
         assert len(rows_of(response)) == 25
     assert len(queries) - before == 3
+    assert sum("billing_events" in query["sql"] for query in queries[:before]) == 1
     assert not any("COUNT(" in query["sql"] for query in queries)
 
 
