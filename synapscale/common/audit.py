@@ -7,7 +7,7 @@ another way (``QuerySet.update``, actions) is noted by ``record``, and whoever r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from ipaddress import ip_address
@@ -17,7 +17,7 @@ from auditlog import receivers
 from auditlog.models import LogEntry
 from auditlog.registry import auditlog
 from django.db.models import Model
-from django.db.models.signals import post_delete, post_save, pre_save
+from django.db.models.signals import m2m_changed, post_delete, post_save, pre_save
 from django.dispatch import receiver
 from django.http import HttpRequest
 from django.utils import translation
@@ -113,8 +113,10 @@ def track(
         include_fields=fields,
         mask_fields=list(masked),
         mask_callable="synapscale.common.audit.hidden",
-        m2m_fields=set(lists),
     )
+    for name in lists:
+        through = getattr(model, name).through
+        m2m_changed.connect(_list_changed(name), sender=through, weak=False, dispatch_uid="synapscale.audit")
     if not issubclass(model, TenantModel):
         # Whoever listens to deletions has Django delete row by row, by key: a tenant's rows go by their workspace.
         post_delete.connect(_deleted, sender=model, dispatch_uid="synapscale.audit")
@@ -157,6 +159,17 @@ def _changed(sender: type[Model], **kwargs: Any) -> None:
 def _deleted(sender: type[Model], **kwargs: Any) -> None:
     with _in_english():
         receivers.log_delete(sender=sender, **kwargs)
+
+
+def _list_changed(name: str) -> Callable[..., None]:
+    """What listens to changes of the many-to-many field ``name``: rows are put down by what they are called."""
+    note = receivers.make_log_m2m_changes(name)
+
+    def changed(**kwargs: Any) -> None:
+        with _in_english():
+            note(**kwargs)
+
+    return changed
 
 
 # The package's own receivers look at all models alike; it has no other way to put ours in their place.

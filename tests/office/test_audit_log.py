@@ -10,7 +10,7 @@ from auditlog.models import LogEntry
 from auditlog.registry import auditlog
 from django.conf import settings
 from django.contrib import admin
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, Permission
 from django.core import serializers
 from django.core.management import call_command
 from django.test import Client, RequestFactory
@@ -104,13 +104,31 @@ def test_the_log_is_in_english_and_read_in_the_readers_language(office: Office, 
     assert "Alteração." in office.client.get(office.url(Wallet, "history", wallet.pk)).text
 
 
-def test_roles_are_noted_by_name(office: Office, cast: Cast) -> None:
+@pytest.mark.parametrize(("language", "shown"), [("en", "Support"), ("pt-br", "Suporte")])
+def test_roles_are_noted_by_name(office: Office, cast: Cast, language: str, shown: str) -> None:
+    """In English whoever gives them, and in the reader's language on pages."""
     bob, support = cast.bob.user, Group.objects.get(name="Support")
+    office.client.cookies[settings.LANGUAGE_COOKIE_NAME] = language
     office.save(bob, groups=[support.pk], is_staff="on")
     added = next(entry for entry in entries(bob) if "groups" in entry.changes)
     assert added.changes["groups"] == {"type": "m2m", "operation": "add", "objects": ["Support"]}
     page = office.client.get(office.url(User, "history", bob.pk)).text
-    assert "<ins><bdi>Support</bdi></ins>" in page
+    assert f"<ins><bdi>{shown}</bdi></ins>" in page
+    office.save(bob, groups=[], is_staff="on")
+    (removed,) = [entry for entry in entries(bob) if entry.changes.get("groups", {}).get("operation") == "delete"]
+    assert removed.changes["groups"]["objects"] == ["Support"]
+
+
+def test_what_a_role_may_do_is_noted_in_english(office: Office) -> None:
+    """Its name and its permissions, which are called in the language of whoever gives them."""
+    role, permission = Group.objects.get(name="Support"), Permission.objects.get(codename="view_llmprice")
+    role.permissions.remove(permission)
+    office.client.cookies[settings.LANGUAGE_COOKIE_NAME] = "pt-br"
+    kept = [*role.permissions.values_list("pk", flat=True), permission.pk]
+    assert office.save(role, permissions=kept).status_code == 302
+    entry = entries(role)[-1]
+    assert (entry.object_repr, entry.changes["permissions"]["operation"]) == ("Support", "add")
+    assert entry.changes["permissions"]["objects"] == [str(permission)]
 
 
 def test_no_secret_and_nothing_customers_wrote_is_in_it(office: Office, cast: Cast, llm: LLM) -> None:
