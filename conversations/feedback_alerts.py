@@ -19,7 +19,7 @@ from typing import Any
 
 from django.core.mail import EmailMessage, get_connection
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, QuerySet, TextChoices
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -140,10 +140,8 @@ def _body(claim: _Claim) -> str:
         % {"slug": claim.workspace.slug, "count": len(rows)},
         *_counts(_("Models"), (row["model"] or _("unknown") for row in rows)),
         *_counts(_("Stars"), (str(row["stars"]) for row in rows if row["stars"])),
-        *_counts(
-            _("Categories"), (str(MessageFeedback.Category(row["category"]).label) for row in rows if row["category"])
-        ),
-        *_counts(_("Thumbs"), (str(MessageFeedback.Thumb(row["thumb"]).label) for row in rows if row["thumb"])),
+        *_counts(_("Categories"), _labels(MessageFeedback.Category, (row["category"] for row in rows))),
+        *_counts(_("Thumbs"), _labels(MessageFeedback.Thumb, (row["thumb"] for row in rows))),
         "",
         _("Feedback:"),
         *shown,
@@ -153,6 +151,12 @@ def _body(claim: _Claim) -> str:
         % {"request": "GET /api/v1/feedback?negative=true"},
     ]
     return "\n".join(lines) + "\n"
+
+
+def _labels(choices: type[TextChoices], values: Iterable[str]) -> list[str]:
+    """Of those that are given. What was a choice once, and is none any more, is called as it is stored."""
+    labels = dict(choices.choices)
+    return [str(labels.get(value, value)) for value in values if value]
 
 
 def _counts(title: str, values: Iterable[str]) -> list[str]:

@@ -62,6 +62,17 @@ def test_a_workspace_is_told_once_and_not_in_words(alice: Person) -> None:
     assert len(mail.outbox) == 1
 
 
+def test_what_is_no_choice_any_more_is_told_as_it_is_stored(alice: Person) -> None:
+    """Feedback outlives the choices that it was given from."""
+    said = complain(alice, stars=1)
+    rows = MessageFeedback.objects.filter(workspace=said.workspace_id, pk=said.pk)
+    rows.update(category="bygone", thumb="side")
+    assert send() == "1 sent about 1 pieces of feedback, 0 failed"
+    (sent,) = mail.outbox
+    assert "  bygone: 1" in str(sent.body).splitlines()
+    assert "  side: 1" in str(sent.body).splitlines()
+
+
 def test_each_workspace_is_told_of_its_own(cast: Cast) -> None:
     complain(cast.alice), complain(cast.charlie, to="charlie@example.org")
     send()
