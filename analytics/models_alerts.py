@@ -202,4 +202,4 @@ class Alert(TenantModel):
     @property
     def told(self) -> str:
         """``explanation`` in the reader's language."""
-        return explanations.explanation(self.facts or {}) or self.explanation
+        return explanations.told(self.facts or {}, self.explanation)

@@ -11,6 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from django.utils import translation
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
@@ -21,31 +22,47 @@ from synapscale.common.moments import moment
 
 Facts = Mapping[str, Any]
 _PROVIDERS = dict(ProviderName.choices)
+_OTHERWISE = (KeyError, TypeError, ValueError, ArithmeticError)
+"""What reading facts of another version raises."""
 
 
 def label(facts: Facts) -> str:
     """What the subject is called. Empty for facts of another version."""
-    names = facts.get("subject")
-    if names == {}:
-        return _("All workspaces")
-    match sorted(names or ()):
-        case ["name"]:
-            return str(facts["subject"]["name"])
-        case ["user", "workspace"]:
-            return _("%(user)s in %(workspace)s") % facts["subject"]
-        case ["owner", "provider"]:
-            provider = facts["subject"]["provider"]
+    match facts:
+        case {"subject": {**names}} if not names:
+            return _("All workspaces")
+        case {"subject": {"name": str(name), **others}} if not others:
+            return name
+        case {"subject": {"user": str(user), "workspace": str(workspace), **others}} if not others:
+            return _("%(user)s in %(workspace)s") % {"user": user, "workspace": workspace}
+        case {"subject": {"owner": str(owner), "provider": str(provider), **others}} if not others:
             return _("%(provider)s key of %(owner)s") % {
                 "provider": _PROVIDERS.get(provider, provider),
-                "owner": facts["subject"]["owner"],
+                "owner": owner,
             }
     return ""
 
 
 def explanation(facts: Facts) -> str:
-    """The sentence that says what is too much, and by how much. Empty for facts of another version."""
-    say = _SAYS.get(facts.get("condition", ""))
-    return "" if say is None else say({**facts, "subject": label(facts)})
+    """The sentence that says what is too much, and by how much. Empty for facts of another version, which may lack what
+    this one reads, or keep it otherwise.
+    """
+    subject = label(facts)
+    if not subject:
+        return ""
+    try:
+        return _SAYS[facts["condition"]]({**facts, "subject": subject})
+    except _OTHERWISE:
+        return ""
+
+
+def told(facts: Facts, stored: str) -> str:
+    """``stored``, which is an alert's explanation in English, in the reader's language; as it is where the facts say
+    something else: a server of an earlier version writes it anew, and leaves the facts as they were.
+    """
+    with translation.override("en"):
+        is_said_by_them = explanation(facts) == stored
+    return (explanation(facts) if is_said_by_them else "") or stored
 
 
 # --- Conditions -------------------------------------------------------------------------------------------------------
@@ -108,17 +125,15 @@ def _latency(facts: Facts) -> str:
 def _key_expiry(facts: Facts) -> str:
     days = Decimal(facts["value"])
     text = (
-        _("%(subject)s: it expires in %(days)s days, at %(moment)s; calls run without it from then on. %(advice)s")
+        _("%(subject)s: it expires in %(days)s, at %(moment)s; calls run without it from then on. %(advice)s")
         if days > 0
-        else _(
-            "%(subject)s: it expired %(days)s days ago, at %(moment)s; calls run without it from then on. %(advice)s"
-        )
+        else _("%(subject)s: it expired %(days)s ago, at %(moment)s; calls run without it from then on. %(advice)s")
     )
     return text % {
         "subject": facts["subject"],
-        "days": amounts.plain(abs(days)),
+        "days": words.days(abs(days)),
         "moment": moment(datetime.fromisoformat(facts["expires_at"])),
-        "advice": _("%(days)s days before is when to replace it.") % {"days": _plain(facts["threshold"])},
+        "advice": _("%(days)s before is when to replace it.") % {"days": words.days(Decimal(facts["threshold"]))},
     }
 
 

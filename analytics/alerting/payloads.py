@@ -91,7 +91,7 @@ def _mail(payload: dict[str, Any], workspace: Workspace) -> tuple[str, str]:
         if alert[name]
     ]
     lines = [
-        explanations.explanation(facts) or alert["explanation"],
+        explanations.told(facts, alert["explanation"]),
         "",
         *([_("Workspace: %(slug)s") % {"slug": workspace.slug}] if alert["workspace"] else []),
         _("Rule: %(rule)s") % {"rule": rule},

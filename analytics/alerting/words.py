@@ -21,7 +21,7 @@ def window(seconds: int) -> str:
     """``of the last 24 hours``, ``… 15 minutes``, ``… 90 seconds``: in the largest unit of which they are several, and whole
     ones.
     """
-    size, text = next(one for one in _LAST if seconds % one[0] == 0 and (seconds > one[0] or one[0] == 1))
+    size, text = next(one for one in _LAST if one[0] == 1 or (seconds % one[0] == 0 and seconds > one[0]))
     return _(text) % {"number": amounts.whole(seconds // size)}
 
 
@@ -35,6 +35,12 @@ def calls(number: int) -> str:
 
 def answers(number: int) -> str:
     return ngettext("%(number)s answer", "%(number)s answers", number) % {"number": amounts.whole(number)}
+
+
+def days(number: Decimal) -> str:
+    """``1 day``, ``2.5 days``; ``1,5 dia`` where what is less than two is one."""
+    whole = int(number) if number == 1 or number >= 2 else 0  # the plural forms of languages are of whole numbers
+    return ngettext("%(number)s day", "%(number)s days", whole) % {"number": amounts.plain(number)}
 
 
 def exactly(value: Decimal) -> str:

@@ -34,6 +34,10 @@ COMPARED = {
     "condition": "anomaly", "subject": {"name": "Acme"}, "hour": HOUR.isoformat(), "is_under_way": False, "days": 10,
     "threshold": "5", "value": "2", "median": "0.2", "mad": "0.1", "bound": "1.2", "deviation": "0.7413", "floor": "1",
 }  # fmt: skip
+EXPIRING = {
+    "condition": "key_expiry", "subject": {"provider": "private", "owner": "Acme"}, "threshold": "7",
+    "expires_at": HOUR.isoformat(),
+}  # fmt: skip
 SENTENCES = [
     (
         {"condition": "cost", "subject": USER, "of": "cost", **WINDOW},
@@ -90,9 +94,20 @@ SENTENCES = [
             "condition": "key_expiry", "subject": {"provider": "private", "owner": "Acme"}, "value": "-1",
             "threshold": "7", "expires_at": HOUR.isoformat(),
         },
-        "it expired 1 days ago, at 2026-11-25 14:00 UTC",
-        "venceu há 1 dias, em 25/11/2026 14:00 UTC",
+        "it expired 1 day ago, at 2026-11-25 14:00 UTC",
+        "venceu há 1 dia, em 25/11/2026 14:00 UTC",
     ),
+    (
+        {**EXPIRING, "value": "1", "threshold": "1"},
+        "of Acme: it expires in 1 day, at 2026-11-25 14:00 UTC; calls run without it from then on. 1 day before is when to "
+        "replace it.",
+        "de Acme: vence em 1 dia, em 25/11/2026 14:00 UTC; a partir daí as chamadas são feitas sem ela. O momento de "
+        "substituí-la é 1 dia antes.",
+    ),
+    ({**EXPIRING, "value": "0.5", "threshold": "1.5"}, "expires in 0.5 days", "vence em 0,5 dia,"),
+    ({**EXPIRING, "value": "1.5", "threshold": "1.5"}, "1.5 days before is when", "é 1,5 dia antes."),
+    ({**EXPIRING, "value": "1234.25"}, "it expires in 1,234.25 days, at", "vence em 1.234,25 dias, em"),
+    ({**EXPIRING, "value": "0"}, "it expired 0 days ago", "venceu há 0 dia,"),
     (
         {**COMPARED, "metric": "provider_cost"},
         "Acme: in the hour from 2026-11-25 14:00 UTC on the providers ask $2.00 for its calls. On the 10 days before, the same "
@@ -196,6 +211,65 @@ def test_facts_of_another_version_are_told_as_they_were_stored(cast: Cast) -> No
     assert (newer.told, newer.subject_name) == ("Two is more than one.", "Acme")
 
 
+WRONG: tuple[Any, ...] = (None, "x", "", -3, [], ["name"], {"name": 5}, {"of": []})
+"""What another version may keep where this one keeps something else."""
+
+
+@pytest.mark.parametrize(("facts", "english", "portuguese"), SENTENCES)
+def test_facts_that_lack_one_or_have_another_explain_nothing(
+    facts: dict[str, Any], english: str, portuguese: str
+) -> None:
+    for key in facts:
+        assert explanations.explanation({name: one for name, one in facts.items() if name != key}) == "", key
+        for wrong in WRONG:
+            assert isinstance(explanations.explanation({**facts, key: wrong}), str), (key, wrong)
+    for key in facts["subject"]:
+        without = {name: one for name, one in facts["subject"].items() if name != key}
+        for subject in (
+            {**without, "planet": "Mars"},
+            *({**facts["subject"], key: wrong} for wrong in (None, 5, [], {})),
+        ):
+            other = {**facts, "subject": subject}
+            assert (explanations.label(other), explanations.explanation(other)) == ("", "")
+
+
+@pytest.mark.parametrize("facts", ["x", 5, ["condition"], {"condition": []}, {"condition": "cost"}])
+def test_facts_of_another_shape_explain_nothing(facts: Any) -> None:
+    assert (explanations.label(facts), explanations.explanation(facts)) == ("", "")
+
+
+@pytest.mark.parametrize(("facts", "english", "portuguese"), SENTENCES)
+def test_an_alert_is_told_by_its_facts_only_where_they_say_what_is_stored(
+    facts: dict[str, Any], english: str, portuguese: str, django_assert_num_queries: Any
+) -> None:
+    """A server of an earlier version beside this one writes a new explanation, and leaves the facts of the one before."""
+    stored = explanations.explanation(facts)
+    alert, stale = Alert(facts=facts, explanation=stored), Alert(facts=facts, explanation="Three is more than one.")
+    read = set(facts) - {"is_under_way"}  # which is read as a truth, whatever it is
+    broken = [Alert(facts={**facts, key: wrong}, explanation=stored) for key in read for wrong in WRONG]
+    with translation.override("pt-br"), django_assert_num_queries(0):
+        assert portuguese in alert.told
+        assert stale.told == "Three is more than one."
+        assert {one.told for one in broken} == {stored}
+    assert (alert.told, stale.told) == (stored, "Three is more than one.")
+
+
+def test_a_window_of_a_fraction_is_told_as_it_is_stored() -> None:
+    alert = Alert(facts={**SENTENCES[0][0], "seconds": 90.5}, explanation=SENTENCES[0][1])
+    with translation.override("pt-br"):
+        assert alert.told == alert.explanation
+
+
+def test_pages_of_an_alert_open_whatever_its_facts_are(fired: Alert) -> None:
+    rows = Alert.objects.filter(workspace_id=fired.workspace_id, pk=fired.pk)
+    portuguese = office_in("pt-br")
+    for key in fired.facts:
+        rows.update(facts={name: one for name, one in fired.facts.items() if name != key})
+        page = portuguese.open(fired)
+        assert (page.status_code, fired.explanation in page.text) == (200, True), key
+        assert portuguese.list(Alert).status_code == 200
+
+
 def test_rules_are_shown_and_found_by_their_translated_names(db: None) -> None:
     rules.ensure_builtin()
     mine = make_rule(name="Custo meu")
@@ -250,6 +324,16 @@ def test_a_mail_written_down_before_is_sent_as_it_is(fired: Alert, settings: Any
         AlertDelivery.objects.filter(workspace_id=row.workspace_id, pk=row.pk).update(payload=payload)
     _subject, body = mailed()
     assert body.splitlines()[0] == fired.explanation
+
+
+def test_a_mail_is_not_made_of_facts_that_say_something_else(fired: Alert, settings: Any) -> None:
+    settings.MAIL_LANGUAGE = "pt-br"
+    for row in deliveries():
+        for facts in ({**fired.facts, "value": "11"}, {**fired.facts, "of": "unheard-of"}):
+            payload = {**row.payload, "facts": facts}
+            AlertDelivery.objects.filter(workspace_id=row.workspace_id, pk=row.pk).update(payload=payload)
+            _subject, body = mailed()
+            assert body.splitlines()[0] == fired.explanation
 
 
 def test_only_mails_carry_what_they_are_made_of(fired: Alert) -> None:
