@@ -110,7 +110,7 @@ class Try:
                         return self._finished(event)
                     else:
                         self._take(event)
-            raise ProviderError("The provider's answer had no end.", provider=self.credentials.provider)
+            raise ProviderError(gettext_noop("The provider's answer had no end."), provider=self.credentials.provider)
         except ProviderError as error:
             return self._failed(error)
         except Exception as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 
+from django.utils.translation import gettext_noop
 from django.views.decorators.debug import sensitive_variables
 
 from llm import hosts
@@ -48,11 +49,17 @@ def credentials(connection: ProviderConnection) -> Credentials:
     """
     name = ProviderName.PRIVATE.value
     if not connection.is_active:
-        raise ProviderNotConfigured(f"The host {connection.slug} is switched off.", provider=name)
+        raise ProviderNotConfigured(
+            gettext_noop("The host %(host)s is switched off."), values={"host": connection.slug}, provider=name
+        )
     try:
         hosts.check_url(connection.base_url, allows_private=connection.allows_private_addresses)
     except hosts.HostForbidden as fault:
-        raise ProviderHostForbidden(f"The host {connection.slug} can't be called. {fault}", provider=name) from None
+        raise ProviderHostForbidden(
+            gettext_noop("The host %(host)s can't be called. %(fault)s"),
+            values={"host": connection.slug, "fault": fault},
+            provider=name,
+        ) from None
     key = NO_KEY
     if connection.ciphertext is not None:
         try:
@@ -60,7 +67,9 @@ def credentials(connection: ProviderConnection) -> Credentials:
         except crypto.CannotDecrypt as error:
             logger.error("the key of connection %s can't be read: %s", connection.pk, error)
             raise ProviderNotConfigured(
-                f"The key of {connection.slug} can't be read; set it again.", provider=name
+                gettext_noop("The key of %(host)s can't be read; set it again."),
+                values={"host": connection.slug},
+                provider=name,
             ) from None
     return Credentials(
         provider=name,

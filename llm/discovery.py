@@ -17,6 +17,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from llm import client, connections
 from llm.errors import ProviderModelNotFound, ProviderNotConfigured
@@ -74,7 +75,7 @@ async def _ask(source: Source) -> list[str]:
     try:
         return [name for name in await client.list_models(credentials) if is_model_id(name)]
     except ProviderModelNotFound as error:
-        message = "There is no list of models at this base URL."
+        message = gettext_noop("There is no list of models at this base URL.")
         raise ProviderModelNotFound(message, provider=error.provider, status_code=error.status_code) from None
 
 
@@ -83,7 +84,9 @@ def _credentials(source: Source) -> Credentials:
         return connections.credentials(source)
     house = settings.PROVIDERS[source]
     if not house["api_key"]:
-        raise ProviderNotConfigured(_("No key is configured for %(source)s.") % {"source": source}, provider=source)
+        raise ProviderNotConfigured(
+            gettext_noop("No key is configured for %(source)s."), values={"source": source}, provider=source
+        )
     return Credentials(provider=source, api_key=house["api_key"], base_url=house["base_url"])
 
 

@@ -5,16 +5,21 @@ Messages are written here, never copied from upstream: a provider's 401 body can
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from django.utils.translation import gettext_noop
 
+from synapscale.common.spoken import Spoken
 
-class ProviderError(Exception):
+
+class ProviderError(Spoken):
     """A call to a model provider failed.
 
     ``code`` is stable and goes to clients, ``is_retryable`` says whether the same call can succeed later,
     ``retry_after`` is in seconds where the provider named a time, ``status_code`` is the provider's HTTP status
     (None when no answer came), ``http_status`` is what our own API answers with. ``may_be_billed`` says that the provider
-    was at work when the call broke off: made again by itself, it would be paid for twice.
+    was at work when the call broke off: made again by itself, it would be paid for twice. ``values`` go into the
+    placeholders of the message.
     """
 
     code = "provider_error"
@@ -27,12 +32,13 @@ class ProviderError(Exception):
         self,
         message: str = "",
         *,
+        values: Mapping[str, object] | None = None,
         provider: str = "",
         status_code: int | None = None,
         retry_after: float | None = None,
         provider_request_id: str = "",
     ) -> None:
-        super().__init__(message or self.default_message)
+        super().__init__(message or self.default_message, **(values or {}))
         self.provider = provider
         self.status_code = status_code
         self.retry_after = retry_after

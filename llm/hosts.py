@@ -19,7 +19,9 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
-from django.utils.translation import gettext, gettext_lazy
+from django.utils.translation import gettext_noop
+
+from synapscale.common.spoken import Spoken
 
 PUBLIC, PRIVATE = "public", "private"
 """The guards: addresses on the internet alone, or those of private networks too."""
@@ -28,18 +30,19 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 
-class HostForbidden(ValueError):
+class HostForbidden(Spoken, ValueError):
     """The URL or address is none that may be connected to. The message names the rule, never the address."""
 
 
 RULES = {
-    PUBLIC: gettext_lazy("The host's address is not a public one."),
-    PRIVATE: gettext_lazy(
+    PUBLIC: gettext_noop("The host's address is not a public one."),
+    PRIVATE: gettext_noop(
         "The host's address is neither public nor of a private network; link-local, metadata and reserved addresses are "
         "never called."
     ),
 }
-PLAIN_RULE = gettext_lazy("Plain http:// is for addresses of a private network alone.")
+PLAIN_RULE = gettext_noop("Plain http:// is for addresses of a private network alone.")
+TOO_LONG = gettext_noop("The URL has at most %(number)s characters.")
 MAX_URL_CHARACTERS = 300
 _lookups = ThreadPoolExecutor(max_workers=16, thread_name_prefix="lookup")
 """Of their own: customers name these hosts, and a name server that never answers would hold the few threads of the event
@@ -143,9 +146,9 @@ async def resolve(host: str, port: int, *, guard: str, is_plain: bool = False) -
 def _require(addresses: Iterable[Address], *, guard: str, is_plain: bool) -> None:
     for address in addresses:
         if not is_allowed(address, guard=guard):
-            raise HostForbidden(str(RULES.get(guard, RULES[PUBLIC])))
+            raise HostForbidden(RULES.get(guard, RULES[PUBLIC]))
         if is_plain and not is_private(address):
-            raise HostForbidden(str(PLAIN_RULE))
+            raise HostForbidden(PLAIN_RULE)
 
 
 # --- URLs -----------------------------------------------------------------------------------------------------------
@@ -156,35 +159,31 @@ _PORT = re.compile(r"[1-9][0-9]{0,4}")
 _PATH = re.compile(r"[A-Za-z0-9._~/-]*")
 
 
-def check_url(url: str, *, allows_private: bool, what: str | None = None) -> None:
-    """Raise ``HostForbidden`` that says what is wrong with a URL, which is called ``what``. Nothing is looked up.
+def check_url(url: str, *, allows_private: bool) -> None:
+    """Raise ``HostForbidden`` that says what is wrong with a URL. Nothing is looked up.
 
     Every part has one spelling only, so that no two parsers can disagree about where the URL leads.
     """
-    what = what or gettext("A base URL")
     if len(url) > MAX_URL_CHARACTERS:
-        raise HostForbidden(
-            gettext("%(what)s has at most %(number)s characters.") % {"what": what, "number": MAX_URL_CHARACTERS}
-        )
+        raise HostForbidden(TOO_LONG, number=MAX_URL_CHARACTERS)
     if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
         raise HostForbidden(
-            gettext("%(what)s is plain ASCII without spaces; an international name is written as “xn--…”.")
-            % {"what": what}
+            gettext_noop("The URL is plain ASCII without spaces; an international name is written as “xn--…”.")
         )
     scheme, _, rest = url.partition("://")
     if scheme not in ("https", "http") or not rest:
-        raise HostForbidden(gettext("%(what)s begins with https://, like https://host/v1.") % {"what": what})
+        raise HostForbidden(gettext_noop("The URL begins with https://, like https://host/v1."))
     if scheme == "http" and not allows_private:
-        raise HostForbidden(gettext("Only https:// is allowed; plain http:// is for hosts in a private network."))
+        raise HostForbidden(gettext_noop("Only https:// is allowed; plain http:// is for hosts in a private network."))
     if "?" in rest or "#" in rest:
-        raise HostForbidden(gettext("%(what)s has neither a query nor a fragment.") % {"what": what})
+        raise HostForbidden(gettext_noop("The URL has neither a query nor a fragment."))
     authority, _, path = rest.partition("/")
     if "@" in authority:
         raise HostForbidden(
-            gettext("%(what)s carries neither a user nor a password; the key has a field of its own.") % {"what": what}
+            gettext_noop("The URL carries neither a user nor a password; the key has a field of its own.")
         )
     if not _PATH.fullmatch(path) or {".", ".."} & set(path.split("/")):
-        raise HostForbidden(gettext("The path of a base URL has letters, digits and - . _ ~ only, and no “..”."))
+        raise HostForbidden(gettext_noop("The path of the URL has letters, digits and - . _ ~ only, and no “..”."))
     address = _read_authority(authority, allows_private=allows_private)
     if address:
         _require([address], guard=PRIVATE if allows_private else PUBLIC, is_plain=scheme == "http")
@@ -202,16 +201,16 @@ def _read_authority(authority: str, *, allows_private: bool) -> Address | None:
         host, colon, port = authority.partition(":")
         is_port_apart = True
     if not is_port_apart or (colon and not (_PORT.fullmatch(port) and int(port) <= 65535)):
-        raise HostForbidden(gettext("The port is a number from 1 to 65535; an IPv6 address stands in brackets."))
+        raise HostForbidden(gettext_noop("The port is a number from 1 to 65535; an IPv6 address stands in brackets."))
     if address:
         return address
     labels = host.split(".")
     if _NUMBER.fullmatch(labels[-1]):
         return _read_ipv4(host)
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
-        raise HostForbidden(gettext("The host is a name like models.example.com, or an address."))
+        raise HostForbidden(gettext_noop("The host is a name like models.example.com, or an address."))
     if len(labels) == 1 and not allows_private:
-        raise HostForbidden(gettext("A public host has a domain; a name without one is of a private network."))
+        raise HostForbidden(gettext_noop("A public host has a domain; a name without one is of a private network."))
     return None
 
 
@@ -219,9 +218,9 @@ def _read_ipv6(text: str) -> IPv6Address:
     try:
         address = IPv6Address(text)
     except ValueError:
-        raise HostForbidden(gettext("What stands in brackets is no IPv6 address.")) from None
+        raise HostForbidden(gettext_noop("What stands in brackets is no IPv6 address.")) from None
     if address.scope_id:
-        raise HostForbidden(gettext("An IPv6 address stands without a zone."))
+        raise HostForbidden(gettext_noop("An IPv6 address stands without a zone."))
     return address
 
 
@@ -231,5 +230,5 @@ def _read_ipv4(text: str) -> IPv4Address:
         return IPv4Address(text)
     except ValueError:
         raise HostForbidden(
-            gettext("An IPv4 address is written as four decimal numbers without leading zeros.")
+            gettext_noop("An IPv4 address is written as four decimal numbers without leading zeros.")
         ) from None

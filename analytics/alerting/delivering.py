@@ -26,6 +26,7 @@ from analytics.alerting import payloads, webhooks
 from analytics.alerting.outbox import GIVE_UP_AFTER
 from analytics.alerting.webhooks import Answer
 from analytics.models import AlertDelivery, WebhookEndpoint
+from llm import hosts
 from synapscale.common import mailing, stored_words
 from synapscale.common.db import in_db
 from synapscale.common.tenancy import fleet_wide
@@ -43,7 +44,10 @@ NOTED_EVERY = timedelta(minutes=1)
 NOT_MADE = gettext_noop("It could not be made: %(kind)s.")
 MAIL_SERVER = gettext_noop("The mail server: %(kind)s.")
 for _column in ("AlertDelivery", "WebhookEndpoint"):
-    stored_words.register(f"analytics.{_column}.last_error", NOT_MADE, MAIL_SERVER, webhooks.NO_ANSWER, webhooks.STATUS)
+    stored_words.register(
+        f"analytics.{_column}.last_error",
+        *(NOT_MADE, MAIL_SERVER, webhooks.NO_ANSWER, webhooks.STATUS, hosts.TOO_LONG),
+    )
 _mailing = ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="mailing")
 """Of their own: a mail server that hangs would hold the threads on which calls look up their vendors."""
 

@@ -66,7 +66,7 @@ def require_url(endpoint: WebhookEndpoint) -> None:
     try:
         webhooks.check_url(endpoint.url, allows_private=endpoint.allows_private_addresses)
     except HostForbidden as fault:
-        raise Refusal(f"url: {fault}", code="invalid", details={"url": [str(fault)]}) from None
+        raise Refusal(f"url: {fault.said}", code="invalid", details={"url": [fault.said]}) from None
 
 
 @sensitive_variables("secret")

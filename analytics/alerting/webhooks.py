@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from django.utils.translation import gettext, gettext_noop
+from django.utils.translation import gettext_noop
 from django.views.decorators.debug import sensitive_variables
 
 from analytics.models import WebhookEndpoint
@@ -41,7 +41,7 @@ class Answer:
 
 def check_url(url: str, *, allows_private: bool) -> None:
     """Raises ``hosts.HostForbidden``, which says what is wrong."""
-    hosts.check_url(url, allows_private=allows_private, what=gettext("A webhook's URL"))
+    hosts.check_url(url, allows_private=allows_private)
 
 
 @sensitive_variables("secret")

@@ -78,7 +78,7 @@ class ProviderConnectionForm(OperatorForm):
             try:
                 hosts.check_url(url, allows_private=cleaned.get("allows_private_addresses", False))
             except hosts.HostForbidden as fault:
-                self.add_error("base_url", str(fault))
+                self.add_error("base_url", fault.said)
         if key and cleaned.get("forgets_key"):
             self.add_error("forgets_key", _("Type a new key or remove the present one, not both."))
         elif self._has_key and "base_url" in self.changed_data and not key and not cleaned.get("forgets_key"):

@@ -10,7 +10,6 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.forms import AdminForm
 from unfold.widgets import (
@@ -111,7 +110,7 @@ def models_page(
     try:
         found = discovery.list_models_now(source)
     except ProviderError as error:
-        failure = gettext(error.message)
+        failure = error.said
     wanted = request.GET.get("q", "").strip()
     matching = [model for model in found if wanted.lower() in model.id.lower()]
     context = {

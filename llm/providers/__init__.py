@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from django.utils.translation import gettext_noop
+
 from llm.errors import ProviderNotConfigured
 from llm.providers.anthropic import AnthropicProvider
 from llm.providers.base import SDKProvider, Timeouts, load_sdk
@@ -31,7 +33,7 @@ def adapter_for(provider: str, *, timeouts: Timeouts | None = None, demo_delay: 
         return PrivateProvider(timeouts=timeouts)
     if provider == "demo":
         return DemoProvider(delay=demo_delay)
-    raise ProviderNotConfigured("There is no such provider.", provider=provider)
+    raise ProviderNotConfigured(gettext_noop("There is no such provider."), provider=provider)
 
 
 __all__ = ["PROVIDERS", "Timeouts", "adapter_for"]

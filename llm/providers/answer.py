@@ -11,6 +11,8 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from django.utils.translation import gettext_noop
+
 from llm.errors import StreamInterrupted
 from llm.types import (
     CallResult,
@@ -76,7 +78,7 @@ class Answer:
         self.bytes += sum(len(text.encode(errors="replace")) for text in texts)
         if self.bytes > self.max_bytes:
             raise StreamInterrupted(
-                "The provider sent far more than was asked for.",
+                gettext_noop("The provider sent far more than was asked for."),
                 provider=self.provider,
                 provider_request_id=self.request_id,
             )

@@ -16,6 +16,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from django.utils.translation import gettext_noop
+
 from llm.errors import (
     ProviderAuthenticationError,
     ProviderError,
@@ -195,7 +197,9 @@ class SDKProvider(ABC, Generic[AnswerT]):
             raise ProviderNotConfigured(provider=self.name)
         if not credentials.api_key.isascii() or not credentials.api_key.isprintable() or " " in credentials.api_key:
             # It could not be sent as a header, and the HTTP library's complaint would quote it.
-            raise ProviderAuthenticationError("The key has characters that no key has.", provider=self.name)
+            raise ProviderAuthenticationError(
+                gettext_noop("The key has characters that no key has."), provider=self.name
+            )
         base_url = credentials.base_url or self.default_base_url
         key = PoolKey(self.name, credentials.api_key, base_url, self.timeouts.connect, credentials.guard)
         if self.sdk not in _LOADED:
@@ -252,19 +256,19 @@ class SDKProvider(ABC, Generic[AnswerT]):
         if refusal:
             return classify(refusal, self.name)
         kind: type[ProviderError] = ProviderError
-        message = "The provider's answer could not be read."
+        message = gettext_noop("The provider's answer could not be read.")
         import httpx2
 
         if isinstance(error, EOFError):
-            kind, message = ProviderUnavailable, "The provider closed the connection without an answer."
+            kind, message = ProviderUnavailable, gettext_noop("The provider closed the connection without an answer.")
         elif isinstance(error, TimeoutError) or is_caused_by(error, httpx2.TimeoutException):
             kind, message = ProviderTimeout, ""
         elif forbidden := cause_of(error, HostForbidden):
             kind, message = ProviderHostForbidden, str(forbidden)
         elif is_caused_by(error, ResponseTooLargeError):
-            message = "The provider's answer was too large or compressed."
+            message = gettext_noop("The provider's answer was too large or compressed.")
         elif is_caused_by(error, httpx2.TransportError):
-            kind, message = ProviderUnavailable, "The connection to the provider failed."
+            kind, message = ProviderUnavailable, gettext_noop("The connection to the provider failed.")
         failure = kind(message, provider=self.name, provider_request_id=request_id)
         # Before the request could be sent nothing was begun.
         never_sent = (httpx2.ConnectTimeout, httpx2.PoolTimeout)

@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import AsyncGenerator
 from typing import Any
 
+from django.utils.translation import gettext_noop
+
 from llm.errors import ProviderNotConfigured
 from llm.providers.base import Timeouts
 from llm.providers.openai import OpenAIProvider
@@ -21,6 +23,6 @@ class PrivateProvider(OpenAIProvider):
     @contextlib.asynccontextmanager
     async def _lease(self, credentials: Credentials) -> AsyncGenerator[Any, None]:
         if not credentials.base_url or not credentials.guard:
-            raise ProviderNotConfigured("No host is configured for this model.", provider=self.name)
+            raise ProviderNotConfigured(gettext_noop("No host is configured for this model."), provider=self.name)
         async with super()._lease(credentials) as client:
             yield client

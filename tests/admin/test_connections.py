@@ -11,6 +11,7 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 
 from llm import connections
+from llm.admin.discovery import llama_models_url
 from llm.models import LLM, LLMPrice, ProviderConnection
 from tests.admin.rows import Office, again, errors, shown
 from tests.audited import changes, notes
@@ -285,6 +286,28 @@ def test_a_host_that_does_not_answer_is_said_plainly(
         )
         ProviderConnection.objects.update(is_active=False)
         assert told() == "The host lab is switched off."
+
+
+def test_why_a_host_does_not_answer_is_said_in_the_language_that_is_spoken(
+    office: Office, lab: ProviderConnection, provider: StandIn, settings: Any
+) -> None:
+    settings.PROVIDERS = {**settings.PROVIDERS, "llama": {"api_key": "", "base_url": ""}}
+    office.client.cookies["django_language"] = "pt-br"
+
+    def told(url: str = "") -> str:
+        return office.client.get(url or page_of(lab)).context["failure"]
+
+    provider.always(refusal(404))
+    assert told() == "Não há lista de modelos nesta URL base."
+    ProviderConnection.objects.update(base_url="http://127.0.0.1:9/v1")
+    assert told() == "A conexão com o provedor falhou."
+    ProviderConnection.objects.update(base_url="https://models.example/v1?x=1")
+    assert told() == "O host lab não pode ser chamado. A URL não tem consulta nem fragmento."
+    ProviderConnection.objects.update(is_active=False)
+    assert told() == "O host lab está desligado."
+    assert told(llama_models_url()) == "Nenhuma chave está configurada para llama."
+    response = add(office, slug="other", base_url="https://10.0.0.1/v1")
+    assert response.context["adminform"].form.errors["base_url"] == ["O endereço do host não é público."]
 
 
 def test_a_long_list_is_searched(office: Office, lab: ProviderConnection, provider: StandIn) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import smtplib
 import socket
 import threading
@@ -14,7 +15,8 @@ import pytest
 from django.core import mail
 from django.core.mail import EmailMessage
 from django.db import OperationalError
-from django.utils import timezone
+from django.test import Client
+from django.utils import timezone, translation
 
 from analytics.alerting import delivering, webhooks
 from analytics.alerting.delivering import pause_after
@@ -22,11 +24,12 @@ from analytics.models import AlertDelivery, AlertRule, WebhookEndpoint
 from tests.analytics.alerting import Listener, deliver, deliveries, documented_verify, make_endpoint, make_rule
 from tests.analytics.outgoing import fire, hooked
 from tests.people import Cast, join
+from tests.resolver import Resolver, resolver
 from tests.together import at_once
 from workspaces import system
-from workspaces.models import Workspace
+from workspaces.models import User, Workspace
 
-__all__ = ["hooked"]
+__all__ = ["hooked", "resolver"]
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
@@ -135,6 +138,32 @@ def test_an_endpoint_that_is_switched_off_gets_nothing(hooked: Any, listener: Li
     WebhookEndpoint.objects.filter(pk=endpoint.pk).update(is_active=False)
     assert deliver().postponed == 1
     assert (listener.received, deliveries()[0].last_error) == ([], "The endpoint is switched off.")
+
+
+@pytest.mark.parametrize(
+    ("url", "english", "portuguese"),
+    [
+        ("https://user:pass@hooks.example/", "The URL carries neither a user", "A URL não leva usuário nem senha"),
+        ("https://hooks.example/x", "The host's address is not a public one.", "O endereço do host não é público."),
+    ],
+)
+def test_why_an_address_is_refused_is_stored_in_english_and_read_in_the_language_that_is_spoken(
+    hooked: Any, client: Client, resolver: Resolver, url: str, english: str, portuguese: str
+) -> None:
+    _, endpoint, _ = hooked
+    resolver.answer("hooks.example", ["10.0.0.1"])
+    WebhookEndpoint.objects.filter(pk=endpoint.pk).update(url=url, allows_private_addresses=False)
+    with translation.override("pt-br"):
+        assert deliver().postponed == 1
+    endpoint.refresh_from_db()
+    assert endpoint.last_error.startswith(english)
+    assert deliveries()[0].last_error == endpoint.last_error
+    client.force_login(User.objects.create_superuser("root@example.org"))
+    client.cookies["django_language"] = "pt-br"
+    page = client.get(f"/admin/analytics/webhookendpoint/{endpoint.pk}/change/")
+    assert page.status_code == 200
+    assert portuguese in page.text
+    assert english not in html.unescape(page.text)
 
 
 def test_one_slow_receiver_keeps_nobody_else_waiting(

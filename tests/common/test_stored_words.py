@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 from django.contrib import admin
 from django.test import RequestFactory
@@ -10,7 +14,7 @@ from django.utils import translation
 from analytics.models import AlertDelivery, WebhookEndpoint
 from billing.models import BillingEvent, HoldIncident
 from conversations.models import Message, UsageLog
-from llm import errors
+from llm import errors, hosts
 from llm.models import PriceProposal
 from synapscale.common import stored_words
 from tagging.models import TagRule
@@ -65,15 +69,49 @@ def test_lists_and_pages_show_it_so() -> None:
         assert columns["last_error"](row) == "A conexão falhou."  # type: ignore[operator]
 
 
-def test_every_fault_of_a_provider_has_a_translation() -> None:
-    def kinds(error: type[errors.ProviderError]) -> set[type[errors.ProviderError]]:
-        return {error}.union(*(kinds(one) for one in error.__subclasses__()))
+def kinds(error: type[errors.ProviderError]) -> set[type[errors.ProviderError]]:
+    return {error}.union(*(kinds(one) for one in error.__subclasses__()))
 
-    for kind in kinds(errors.ProviderError):
-        with translation.override("pt-br"):
-            assert (
-                stored_words.said(Message(error_message=kind.default_message), "error_message") != kind.default_message
-            )
+
+def raised(path: Path) -> Iterator[ast.expr]:
+    """What the code at ``path`` makes a ``ProviderError`` say: the first argument, or what a ``message`` was set to."""
+    names = {"kind", *(kind.__name__ for kind in kinds(errors.ProviderError))}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
+            yield from node.args[:1]
+            yield from (keyword.value for keyword in node.keywords if keyword.arg == "message")
+        elif isinstance(node, ast.Assign):
+            targets = {one.id for target in node.targets for one in ast.walk(target) if isinstance(one, ast.Name)}
+            if "message" in targets:
+                yield node.value
+
+
+def test_every_fault_of_a_provider_has_a_translation() -> None:
+    root = Path(errors.__file__).parent
+    others = (root / "discovery.py", root / "connections.py", root.parent / "conversations" / "tries.py")
+    said = [said for path in (*(root / "providers").glob("*.py"), *others) for said in raised(path)]
+    parts = [part for one in said for part in ast.walk(one)]
+    assert not [ast.unparse(part) for part in parts if isinstance(part, ast.JoinedStr)]  # no catalogue has those
+    texts = {part.value for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, str)} - {""}
+    assert {  # the ways in which one is raised
+        "The connection to the provider failed.",
+        "The provider sent far more than was asked for.",
+        "The provider's answer had no end.",
+        "There is no list of models at this base URL.",
+        "The host %(host)s is switched off.",
+    } <= texts
+    texts |= {kind.default_message for kind in kinds(errors.ProviderError)}
+    texts |= {*hosts.RULES.values(), hosts.PLAIN_RULE}
+    with translation.override("pt-br"):
+        assert not [text for text in texts if stored_words.said(Message(error_message=text), "error_message") == text]
+
+
+def test_what_is_wrong_with_an_endpoints_address_is_read_so_too() -> None:
+    with pytest.raises(hosts.HostForbidden) as refusal:
+        hosts.check_url(f"https://hooks.example/{'a' * 300}", allows_private=False)
+    row = WebhookEndpoint(last_error=str(refusal.value))
+    with translation.override("pt-br"):
+        assert stored_words.said(row, "last_error") == "A URL tem no máximo 300 caracteres."
 
 
 def test_built_in_rules_for_tags_are_called_in_the_language_that_is_spoken() -> None:

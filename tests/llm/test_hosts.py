@@ -6,6 +6,7 @@ import asyncio
 from ipaddress import ip_address
 
 import pytest
+from django.utils import translation
 
 from llm.hosts import PLAIN_RULE, RULES, HostForbidden, check_url, is_allowed, is_private, resolve
 from tests.resolver import Resolver, resolver
@@ -173,6 +174,28 @@ def test_base_urls_that_can_not_be_entered(url: str, message: str, allows_privat
     assert "password@" not in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("url", "english", "portuguese"),
+    [
+        (
+            f"https://models.example/{'a' * 300}",
+            "The URL has at most 300 characters.",
+            "A URL tem no máximo 300 caracteres.",
+        ),
+        ("https://10.0.0.1/v1", "The host's address is not a public one.", "O endereço do host não é público."),
+    ],
+)
+def test_a_refusal_is_english_and_is_said_in_the_language_that_is_spoken(
+    url: str, english: str, portuguese: str
+) -> None:
+    with translation.override("pt-br"):
+        with pytest.raises(HostForbidden) as refusal:
+            check_url(url, allows_private=False)
+        assert (str(refusal.value), refusal.value.said) == (english, portuguese)
+    with translation.override("en"):
+        assert refusal.value.said == english
+
+
 def test_plain_http_is_for_private_addresses() -> None:
     with pytest.raises(HostForbidden, match="Only https"):
         check_url("http://models.example/v1", allows_private=False)
@@ -217,7 +240,7 @@ def test_one_forbidden_address_forbids_the_name(resolver: Resolver, addresses: l
 def test_an_unencrypted_request_goes_to_private_addresses_alone(resolver: Resolver) -> None:
     resolver.answer("models.lan", ["10.0.0.1"], ["10.0.0.1", "8.8.8.8"])
     assert look_up("models.lan", guard="private", is_plain=True) == "10.0.0.1"
-    with pytest.raises(HostForbidden, match=str(PLAIN_RULE)):
+    with pytest.raises(HostForbidden, match=PLAIN_RULE):
         look_up("models.lan", guard="private", is_plain=True)
     assert look_up("models.lan", guard="private") == "10.0.0.1"
 

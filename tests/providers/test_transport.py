@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.utils import translation
 
 from llm.errors import ProviderError, ProviderHostForbidden, ProviderNotConfigured, ProviderTimeout, ProviderUnavailable
 from llm.providers import Timeouts, adapter_for, transport
@@ -90,6 +91,14 @@ def test_a_name_that_means_something_else_when_asked_again(provider: StandIn, re
     assert len(provider.requests) == 1
     refused(at(provider))
     assert len(provider.requests) == 1
+
+
+def test_a_refused_address_is_told_in_english_whatever_is_spoken(provider: StandIn, resolver: Resolver) -> None:
+    """It is stored with the call."""
+    resolver.answer(NAME, METADATA)
+    with translation.override("pt-br"):
+        assert refused(at(provider)).message.startswith("The host's address is neither public nor of a private network")
+    assert not provider.requests
 
 
 def test_every_request_looks_again_even_on_a_connection_that_is_open(provider: StandIn, resolver: Resolver) -> None:
