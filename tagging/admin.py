@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
@@ -19,7 +19,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
-from unfold.widgets import UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from synapscale.common import audit, panels
 from synapscale.common.admin import OperatorForm, TenantAdmin, ViewOnlyAdmin, across_tenants
@@ -119,6 +119,16 @@ class TagAdmin(TenantAdmin):
 class TagRuleForm(OperatorForm):
     """A rule, whose settings are what its condition understands."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "condition" in self.fields:
+            choices = {one.key: f"{gettext(one.title)} ({one.key})" for one in rules.all_conditions()}
+            if self.instance.condition:
+                choices.setdefault(self.instance.condition, self.instance.condition)
+            self.fields["condition"] = forms.ChoiceField(
+                label=_("Condition"), choices=[("", "—"), *choices.items()], widget=UnfoldAdminSelectWidget()
+            )
+
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
         condition = cleaned.get("condition", self.instance.condition)
@@ -146,7 +156,7 @@ class TagRuleAdmin(TenantAdmin):
 
     form = TagRuleForm
     list_display = (
-        "created_at", "workspace", "called", "condition", "is_active", "is_builtin", "confidence_score", "waiting", "precision",
+        "created_at", "workspace", "called", "watched", "is_active", "is_builtin", "confidence_score", "waiting", "precision",
     )  # fmt: skip
     list_filter = ("is_active", "is_builtin", "created_at")
     list_select_related = ("workspace",)
@@ -158,18 +168,24 @@ class TagRuleAdmin(TenantAdmin):
     fixed_fields = ("workspace",)
     add_fields = ("workspace", "name", "condition", "settings", "tag", "confidence_score", "is_active")
     fields = (*add_fields, *readonly_fields)
+    _of_builtin: ClassVar[dict[str, str]] = {"name": "called", "condition": "watched"}
+    """What is not typed where a rule is built in, and how it is shown there."""
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         names = super().get_readonly_fields(request, obj)
-        return [*names, "called", "name", "condition"] if obj is not None and obj.is_builtin else names
+        return [*names, *self._of_builtin.values(), *self._of_builtin] if obj is not None and obj.is_builtin else names
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         names = super().get_fields(request, obj)
-        return ["called" if name == "name" and obj is not None and obj.is_builtin else name for name in names]
+        return [self._of_builtin.get(name, name) if obj is not None and obj.is_builtin else name for name in names]
 
     @admin.display(description=_("name"), ordering="name")
     def called(self, rule: TagRule) -> str:
         return rule.shown_name
+
+    @admin.display(description=_("condition"), ordering="condition")
+    def watched(self, rule: TagRule) -> str:
+        return rules.title_of(rule.condition)
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """With what people think of the rules that are shown."""

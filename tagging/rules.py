@@ -71,6 +71,12 @@ def all_conditions() -> list[Condition]:
     return sorted(_conditions.values(), key=lambda condition: condition.key)
 
 
+def title_of(key: str) -> str:
+    """What a condition is called in the reader's language; its key, where nobody knows it any more."""
+    condition = _conditions.get(key)
+    return gettext(condition.title) if condition else key
+
+
 def checked(key: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a rule with this condition. Raises a Refusal that names the field."""
     condition = _conditions.get(key)

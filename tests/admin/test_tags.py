@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import Permission
 
 from tagging.links import Target
@@ -102,6 +103,32 @@ def test_a_rule_is_made_and_changed_with_its_settings_checked(office: Office, ro
     own = make_tag(cast.alice, "own")
     assert office.save(rule, tag=own.pk, is_active="").status_code == 302
     assert (again(rule).tag, again(rule).is_active) == (own, False)
+
+
+def test_a_rule_is_shown_with_what_its_condition_is_called(office: Office, cast: Cast) -> None:
+    own = make_rule(cast.alice, "Ours", condition="llm_topic")
+    builtin = make_rule(cast.alice, "Topic", condition="topic", is_builtin=True)
+    gone = make_rule(cast.alice, "Gone", condition="gone")
+
+    def watched() -> dict[str, str]:
+        page = office.list(TagRule).text
+        rows = re.findall(r"<tr.*?</tr>", page, re.DOTALL)
+        cells = {str(rule.pk): row for row in rows for rule in (own, builtin, gone) if str(rule.pk) in row}
+        found = {key: re.search(r"field-watched[^>]*>(.*?)</td>", row, re.DOTALL) for key, row in cells.items()}
+        return {key: re.sub(r"<[^>]*>", "", match[1]).strip() for key, match in found.items() if match}
+
+    assert watched() == {str(own.pk): "Topic, by a model", str(builtin.pk): "Topic", str(gone.pk): "gone"}
+    assert ("llm_topic", "Topic, by a model (llm_topic)") in choices(office.open(own))
+    assert ("gone", "gone") in choices(office.open(gone))
+    assert "llm_topic" not in office.open(make_rule(cast.bob, "T", condition="llm_topic", is_builtin=True)).text
+
+    office.client.cookies[settings.LANGUAGE_COOKIE_NAME] = "pt-br"
+    assert watched() == {str(own.pk): "Assunto, por um modelo", str(builtin.pk): "Assunto", str(gone.pk): "gone"}
+    assert ("topic", "Assunto (topic)") in choices(office.client.get(office.url(TagRule, "add")))
+
+
+def choices(page: Any) -> list[tuple[str, str]]:
+    return list(page.context["adminform"].form.fields["condition"].choices)
 
 
 def test_a_built_in_rule_is_switched_off_and_keeps_its_name(office: Office, cast: Cast) -> None:
