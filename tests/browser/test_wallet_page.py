@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
-from playwright.sync_api import expect
+import pytest
+from playwright.sync_api import FloatRect, Locator, expect
 
 from billing import ledger
 from billing.models import BillingEvent, Hold, Wallet
 from conversations.models import Conversation
 from llm.models import LLM
 from tests.admin.rows import admitted_by, answer_in, make_workplace
-from tests.browser.browsing import Page
+from tests.browser.browsing import DESKTOP, PHONE, Page
+from tests.browser.test_languages import in_portuguese
 from workspaces.models import User
 
 
@@ -49,6 +51,45 @@ def test_a_wallet_with_calls_under_way(page: Page) -> None:
     assert not page.is_wider_than_the_screen()
     page.change(wallet).shot("wallet-phone")
     assert not page.is_wider_than_the_screen()
+
+
+@pytest.mark.parametrize("language", ["en", "pt-br"])
+def test_the_way_to_a_refund_is_in_sight_and_covers_no_amount(page: Page, language: str) -> None:
+    owner = make_workplace(1)
+    wallet = Wallet.objects.get(workspace=owner.workspace)
+    if language == "pt-br":
+        in_portuguese(page)
+    page.change(wallet)
+    refunds = page.raw.locator("#ledger .office-act a")
+    table = page.raw.locator("#ledger .office-scroll")
+    for width in (DESKTOP["width"], PHONE["width"]):
+        page.raw.set_viewport_size({"width": width, "height": 900})
+        refunds.first.scroll_into_view_if_needed()
+        page.shot(f"wallet-refunds-{language}-{width}")
+        around, amounts = box(table), [box(one) for one in page.raw.locator("#ledger tbody td.office-number").all()]
+        assert len(amounts) > 2
+        assert around["x"] + around["width"] <= width
+        assert refunds.count() == 1
+        link, cell = box(refunds.first), box(refunds.first.locator(".."))
+        assert around["x"] <= link["x"]
+        assert link["x"] + link["width"] <= around["x"] + around["width"]
+        assert not [amount for amount in amounts if overlap(cell, amount)]
+        if width == DESKTOP["width"]:
+            assert table.evaluate("box => box.scrollWidth <= box.clientWidth")
+
+
+def box(found: Locator) -> FloatRect:
+    around = found.bounding_box()
+    assert around is not None
+    return around
+
+
+def overlap(one: FloatRect, other: FloatRect) -> bool:
+    """By more than a pixel's fraction, in both directions."""
+    return all(
+        min(one[start] + one[size], other[start] + other[size]) - max(one[start], other[start]) > 0.5  # type: ignore[literal-required]
+        for start, size in (("x", "width"), ("y", "height"))
+    )
 
 
 def test_a_customer_is_refunded_from_the_list_of_wallets_on(page: Page) -> None:
