@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.exceptions import ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 from unfold.forms import AuthenticationForm
@@ -14,6 +14,11 @@ from workspaces import sign_ins
 
 class SignInForm(AuthenticationForm):
     """Unfold's, for a few wrong passwords at most. Whoever is no staff gets the answer of a wrong password, and is counted."""
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether there is nothing to correct, only a while to wait."""
+        return self.has_error(NON_FIELD_ERRORS, "too_many")
 
     @sensitive_variables()
     def clean(self) -> dict[str, Any]:

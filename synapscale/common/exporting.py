@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from auditlog.models import LogEntry
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import ERROR_FLAG
 from django.core.exceptions import PermissionDenied
 from django.core.handlers.asgi import ASGIRequest
 from django.db import models
@@ -111,7 +112,9 @@ class Exports:
         response = super().changelist_view(request, extra_context)  # type: ignore[misc]
         context = getattr(response, "context_data", None)
         if context is not None and "cl" in context and self.has_export_permission(request):
-            query = request.GET.urlencode()
+            given = request.GET.copy()
+            given.pop(ERROR_FLAG, None)
+            query = given.urlencode()
             url = reverse(f"{self.admin_site.name}:{self._export_name}")
             button = {"title": _("Download CSV"), "icon": "download", "path": f"{url}?{query}" if query else url}
             context["actions_list"] = [*context.get("actions_list", ()), button]
@@ -120,6 +123,8 @@ class Exports:
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
         if not self.has_export_permission(request):
             raise PermissionDenied
+        if ERROR_FLAG in request.GET:  # filters were left out: nobody has asked for the file of all rows
+            return HttpResponseRedirect(f"../?{request.GET.urlencode()}")
         try:
             rows = self.get_changelist_instance(request).queryset  # type: ignore[attr-defined]
             with asked_by_address(request):

@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
+from django.contrib import messages
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import ERROR_FLAG
 from django.core.paginator import Page, Paginator
 from django.db import DataError
 from django.db.models import Index, Model, Q, QuerySet, UniqueConstraint
@@ -137,6 +139,17 @@ class CountedLists:
     """Whether the table grows with every call: such a list is sorted by time alone."""
     time_column = "created_at"
     """Of a big list: the column that tells when a row was made."""
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        response = super().changelist_view(request, extra_context)  # type: ignore[misc]
+        if request.GET.keys() == {ERROR_FLAG} and "cl" in (getattr(response, "context_data", None) or {}):
+            # Django has led here from an address that made no sense to it, and says nothing of that.
+            said = _(
+                "The address asked for something that this list can't filter by: the filters were left out, and all rows "
+                "are shown."
+            )
+            messages.warning(request, said)
+        return response
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type:
         return CountedChangeList

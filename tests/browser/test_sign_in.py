@@ -28,6 +28,7 @@ def test_too_many_wrong_passwords_are_said(page_of: PageOf, root: User, theme: s
     sign_in(page, "correct horse battery").theme(theme)
 
     expect(page.raw.get_by_text("Too many wrong passwords: wait a quarter of an hour.")).to_be_visible()
+    expect(page.raw.get_by_text("Please correct the error below.")).to_have_count(0)
     page.axe().shot(f"sign-in-refused-{theme}")
     page.on_a_phone().axe()
     assert not page.is_wider_than_the_screen()

@@ -81,6 +81,15 @@ def test_it_is_said_in_the_language_of_whoever_reads(dora: User) -> None:
     assert page.status_code == 200
 
 
+def test_who_can_only_wait_is_not_told_to_correct_anything(dora: User) -> None:
+    to_correct = "Please correct the error below."
+    assert to_correct in attempt(dora.email, WRONG).text
+    answers(5)
+    page = attempt(dora.email, RIGHT).text
+    assert TOO_MANY in page
+    assert to_correct not in page
+
+
 def test_a_quarter_of_an_hour_later_it_is_taken(dora: User) -> None:
     answers(5)
     later(timedelta(minutes=14))
