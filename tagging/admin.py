@@ -122,7 +122,7 @@ class TagRuleForm(OperatorForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "condition" in self.fields:
-            choices = {one.key: f"{gettext(one.title)} ({one.key})" for one in rules.all_conditions()}
+            choices = {one.key: gettext(one.title) for one in rules.all_conditions()}
             if self.instance.condition:
                 choices.setdefault(self.instance.condition, self.instance.condition)
             self.fields["condition"] = forms.ChoiceField(

@@ -118,13 +118,13 @@ def test_a_rule_is_shown_with_what_its_condition_is_called(office: Office, cast:
         return {key: re.sub(r"<[^>]*>", "", match[1]).strip() for key, match in found.items() if match}
 
     assert watched() == {str(own.pk): "Topic, by a model", str(builtin.pk): "Topic", str(gone.pk): "gone"}
-    assert ("llm_topic", "Topic, by a model (llm_topic)") in choices(office.open(own))
+    assert ("llm_topic", "Topic, by a model") in choices(office.open(own))
     assert ("gone", "gone") in choices(office.open(gone))
     assert "llm_topic" not in office.open(make_rule(cast.bob, "T", condition="llm_topic", is_builtin=True)).text
 
     office.client.cookies[settings.LANGUAGE_COOKIE_NAME] = "pt-br"
     assert watched() == {str(own.pk): "Assunto, por um modelo", str(builtin.pk): "Assunto", str(gone.pk): "gone"}
-    assert ("topic", "Assunto (topic)") in choices(office.client.get(office.url(TagRule, "add")))
+    assert ("topic", "Assunto") in choices(office.client.get(office.url(TagRule, "add")))
 
 
 def choices(page: Any) -> list[tuple[str, str]]:

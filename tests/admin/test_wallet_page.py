@@ -152,10 +152,11 @@ def test_the_ledger_runs_from_the_newest_event_down(office: Office, root: User) 
 
     rows = [words(row) for row in re.findall(r"<tr>(.*?)</tr>", shown.partition("<tbody>")[2], re.DOTALL)]
     assert [re.search(r"^ (\d+) ", row).group(1) for row in rows] == ["4", "3", "2", "1"]  # type: ignore[union-attr]
-    assert "-$1.00 $3.998001 Adjustment root@example.org Wrong <b>price</b> fix-1" in rows[0]
+    assert "-$1.00 Refund $3.998001 Adjustment root@example.org Wrong <b>price</b> fix-1" in rows[0]
     assert "+$0.000001 $4.998001 Refund owner-1@example.org of number 2 Usage Message refund-1" in rows[1]
-    assert "-$0.002 $4.998 Usage owner-1@example.org demo-1, 1500 tokens" in rows[2].replace("demo/", "")
-    assert "$0.000001 refunded Refund" in rows[2]
+    assert "-$0.002 $0.000001 refunded Refund $4.998 Usage owner-1@example.org demo-1, 1500 tokens" in rows[2].replace(
+        "demo/", ""
+    )
     assert "+$5.00 $5.00 Credit –" in rows[3]
     assert shown.count(f"/admin/conversations/usagelog/{log.pk}/change/") == 2
     assert shown.count(f"/admin/conversations/message/{log.message_id}/change/") == 2

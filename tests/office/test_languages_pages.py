@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import trans_real
 
-from analytics.alerting import conditions, rules
+from analytics.alerting import conditions, explanations, rules
 from analytics.models import Alert, AlertRule
 from benchmarks import office_pages
 from office.roles import SUPPORT
@@ -57,6 +57,7 @@ def owner() -> Person:
     owner = make_workplace(1)
     rules.ensure_builtin()
     now, facts = timezone.now(), {"condition": "error_rate", "subject": {}, "failed": 1, "calls": 3, "seconds": 900}
+    facts |= {"value": "0.33", "threshold": "0.05"}
     Alert.objects.create(
         workspace=owner.workspace,
         rule=AlertRule.objects.get(is_builtin=True, condition="error_rate"),
@@ -65,8 +66,8 @@ def owner() -> Person:
         severity="critical",
         value="0.33",
         threshold="0.05",
-        explanation="All workspaces: 1 of 3 calls of the last 15 minutes failed.",
-        facts={**facts, "value": "0.33", "threshold": "0.05"},
+        explanation=explanations.explanation(facts),
+        facts=facts,
         fired_at=now,
         last_seen_at=now,
     )

@@ -78,7 +78,7 @@ class UserAdmin(NamesPermissions, OperatorAdmin, auth.UserAdmin):  # type: ignor
         return super().has_change_permission(request, obj)
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
-        if self.get_object(request, unquote(id)) == request.user:
+        if request.user.is_superuser and self.get_object(request, unquote(id)) == request.user:
             # One's own is changed with the present one: an open session must not be enough.
             return HttpResponseRedirect(reverse("admin:password_change"))
         response: HttpResponse = super().user_change_password(request, id, form_url)
