@@ -49,7 +49,7 @@ _ADDED = {
     "answered": f"SUM({ANSWERED})",
     "paid": "SUM(u.cost_usd)",
 }
-"""SQL: what is added up of calls ``u``."""
+"""SQL: what is added up of calls ``u``. From ``fresh`` to ``answered`` in the order of ``Usage``, which is made of them."""
 _TOLD = {
     "calls": "SUM(x.calls)",
     "priced": "SUM(CASE WHEN x.status IN ('error', 'lost') THEN 0 ELSE x.calls END)",
@@ -62,6 +62,7 @@ _TOLD = {
 }
 """The same as sums ``x`` tell it: all cache writes are of five minutes, and no call that failed costs a fee."""
 _WHOLE = {"whole": "SUM(CASE WHEN u.status IN ('error', 'lost') THEN 0 ELSE 1 END)"}
+"""Of the calls that stand apart, so many as the sums take for ones that cost a fee: those that did not fail."""
 _TAKEN_OUT = {
     **{name: f"-a.{name}" for name in _ADDED},
     "priced": "-a.whole",

@@ -2,7 +2,7 @@
 
 Whoever writes such a column marks its sentences with ``gettext_noop``; those with placeholders are registered with the
 column, so that what was stored is told apart into the sentence and what stood in it. Lists and pages of the column then
-translate by themselves (``common.presenting``); other places ask ``in_language``.
+translate by themselves (``common.presenting``); other places ask ``said``, or without a row ``in_language``.
 """
 
 from __future__ import annotations
