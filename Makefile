@@ -9,7 +9,7 @@ CLIENTS := tests/clients
 
 run: $(VENV)/.runtime
 	@$(BIN)/python manage.py setup --demo --address http://127.0.0.1:$(PORT)
-	@$(BIN)/python -m uvicorn synapscale.asgi:application --host 127.0.0.1 --port $(PORT) --no-access-log --timeout-graceful-shutdown 30
+	@$(BIN)/python -m uvicorn synapscale.asgi:application --host 127.0.0.1 --port $(PORT) --no-access-log --timeout-keep-alive 75 --timeout-graceful-shutdown 30
 
 demo: $(VENV)/.runtime
 	@$(BIN)/python manage.py setup --demo

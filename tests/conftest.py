@@ -26,6 +26,7 @@ from tests import tenancy_guard
 from tests.catalogue import make_llm
 from tests.people import Cast, Person, make_cast
 from tests.providers.standins import StandIn
+from tests.serving import KEEP_ALIVE
 from workspaces import wrong_tokens
 
 # --- The run ----------------------------------------------------------------------------------------------------------
@@ -217,7 +218,9 @@ class Server:
         self._socket = socket.socket()
         self._socket.bind(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self._uvicorn = uvicorn.Server(uvicorn.Config(application, lifespan=lifespan, log_level="warning"))
+        self._uvicorn = uvicorn.Server(
+            uvicorn.Config(application, lifespan=lifespan, log_level="warning", timeout_keep_alive=KEEP_ALIVE)
+        )
         self._thread = threading.Thread(target=self._uvicorn.run, args=([self._socket],), daemon=True)
 
     def start(self) -> None:

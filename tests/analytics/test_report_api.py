@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +16,7 @@ from llm.models import LLM
 from tests.analytics.reports import DAY, REPORTS, made, make, run
 from tests.api.asking import assert_invalid, error_of
 from tests.people import Cast, Person
+from tests.together import at_once
 
 pytestmark = pytest.mark.django_db
 BODY = {"name": "Costs", "kind": "figures", "period": "last_month"}
@@ -232,25 +232,16 @@ def test_yesterday_has_the_hours_that_it_had(alice: Person, now: str, hours: int
 @pytest.mark.django_db(transaction=True)
 def test_two_at_once_do_not_pass_the_limit(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(saving, "MAX_REPORTS", 2)
-    start, statuses, save = threading.Barrier(6), list[int](), saving._save
+    save = saving._save
 
-    def saving_slowly(report: Report) -> None:
+    def saving_slowly(*arguments: Any, **options: Any) -> None:
         time.sleep(0.2)
-        save(report)
+        save(*arguments, **options)
 
     monkeypatch.setattr(saving, "_save", saving_slowly)
 
-    def ask(number: int) -> None:
-        try:
-            start.wait()
-            statuses.append(alice.post(REPORTS, {**BODY, "name": f"R{number}"}).status_code)
-        finally:
-            connection.close()
+    def ask(number: int) -> int:
+        return alice.post(REPORTS, {**BODY, "name": f"R{number}"}).status_code
 
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(statuses) == [201, 201, 409, 409, 409, 409]
+    assert sorted(at_once(6, ask)) == [201, 201, 409, 409, 409, 409]
     assert Report.objects.filter(workspace=alice.workspace).count() == 2

@@ -24,6 +24,7 @@ from llm.models import LLM
 from tests.catalogue import make_llm
 from tests.people import Cast, Person, make_cast
 from tests.providers.standins import StandIn
+from tests.serving import KEEP_ALIVE
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -65,6 +66,8 @@ class ServerProcess:
                     "--port",
                     str(self.port),
                     "--no-access-log",
+                    "--timeout-keep-alive",
+                    str(KEEP_ALIVE),
                     "--timeout-graceful-shutdown",
                     "30",
                 ],
