@@ -1,4 +1,4 @@
-"""Back office: the links at the side. Whoever may not open a page is not shown its link."""
+"""Back office: the links at the side (``templates/unfold/helpers/app_list.html``). Whoever may not open a page is not shown its link."""
 
 from __future__ import annotations
 
@@ -130,14 +130,28 @@ GROUPS = (
 
 
 def groups(request: HttpRequest) -> list[dict[str, Any]]:
-    """What unfold shows at the side (``SIDEBAR``): the groups of which anything may be opened."""
+    """The groups of which anything may be opened, each with its links; the one whose page, or a page below, is asked for is ``active``."""
     shown = []
     for group in GROUPS:
         links = [link for link in group.links if link.may_open(request)]
         if links:
-            items = [{"title": link.title, "icon": link.icon, "link": reverse(link.page)} for link in links]
-            shown.append({"title": group.title, "separator": True, "items": items})
+            items = [
+                {"title": link.title, "icon": link.icon, "link": _url(link.page), "active": _is_at(request.path, link)}
+                for link in links
+            ]
+            shown.append({"title": group.title, "items": items})
     return shown
+
+
+def _is_at(path: str, link: Link) -> bool:
+    """Everything is below the front page."""
+    url = _url(link.page)
+    return path == url or (path.startswith(url) and link.page != "admin:index")
+
+
+@cache
+def _url(page: str) -> str:
+    return reverse(page)
 
 
 def place_of(url: str) -> tuple[Group, Link] | None:
@@ -147,4 +161,4 @@ def place_of(url: str) -> tuple[Group, Link] | None:
 
 @cache
 def _places() -> dict[str, tuple[Group, Link]]:
-    return {reverse(link.page): (group, link) for group in GROUPS for link in group.links}
+    return {_url(link.page): (group, link) for group in GROUPS for link in group.links}

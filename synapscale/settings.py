@@ -101,7 +101,7 @@ OUR_APPS = [
     "office",
 ]
 INSTALLED_APPS = [
-    "unfold",  # the look of the back office; before the admin, whose site and templates it replaces
+    "office.site.LookConfig",  # unfold, the look of the back office; before the admin, whose site and templates it replaces
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

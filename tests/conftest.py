@@ -17,13 +17,14 @@ from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.db.backends.signals import connection_created
 from django.test import TransactionTestCase
 
-from conversations import calls
+from conversations import calls, sweeper
 from conversations.audit import audit
 from llm.circuits import CIRCUITS
 from llm.models import LLM
 from office.roles import ROLES
 from tests import tenancy_guard
 from tests.catalogue import make_llm
+from tests.databases import django_db_setup  # noqa: F401
 from tests.people import Cast, Person, make_cast
 from tests.providers.standins import StandIn
 from tests.serving import KEEP_ALIVE
@@ -79,18 +80,23 @@ def empty_all_tables() -> None:
     """Leave the tables empty after a test that commits. The guards that forbid it are lifted for the moment."""
     tables = [name for name in connection.introspection.table_names() if name not in _KEPT]
     with connection.cursor() as cursor:
+        cursor.execute(
+            " UNION ALL ".join(f"SELECT '{name}' WHERE EXISTS (SELECT 1 FROM \"{name}\")" for name in tables)
+        )
+        full = {name for (name,) in cursor}
+        emptying = [*(f'DELETE FROM "{name}"' for name in full), *_OTHER_GROUPS]
         if connection.vendor == "postgresql":
-            names = "; ".join([*(f'DELETE FROM "{name}"' for name in tables), *_OTHER_GROUPS])
             # In this role neither triggers nor foreign keys fire.
-            cursor.execute(f"SET session_replication_role = replica; {names}; SET session_replication_role = origin")
+            role = "SET session_replication_role = "
+            cursor.execute("; ".join([f"{role}replica", *emptying, f"{role}origin"]))
             return
-        cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
-        triggers = cursor.fetchall()
+        cursor.execute("SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger'")
+        triggers = [(name, sql) for name, table, sql in cursor.fetchall() if table in full]
         cursor.execute("PRAGMA foreign_keys = OFF")
         cursor.execute("BEGIN IMMEDIATE")
         for name, _ in triggers:
             cursor.execute(f'DROP TRIGGER "{name}"')
-        for statement in [*(f'DELETE FROM "{name}"' for name in tables), *_OTHER_GROUPS]:
+        for statement in emptying:
             cursor.execute(statement)
         for _, sql in triggers:
             cursor.execute(sql)
@@ -127,6 +133,12 @@ def _circuits() -> Iterator[None]:
     CIRCUITS.reset()
     yield
     CIRCUITS.reset()
+
+
+@pytest.fixture(autouse=True)
+def _no_outage_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the database was away in another test, or on the clock of another test, is nobody's business here."""
+    monkeypatch.setattr(sweeper, "_OUTAGE", sweeper._Outage())
 
 
 @pytest.fixture(autouse=True)

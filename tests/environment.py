@@ -24,7 +24,7 @@ for _name in ("OPENAI", "ANTHROPIC", "GOOGLE", "GROK", "DEEPSEEK", "LLAMA"):
 
 # A client reads all authorities this machine trusts, which takes it longer than most calls here. The ones of the tests
 # speak plain HTTP, to what runs on this machine: one is enough. Those of the product read no such variable.
-if "SSL_CERT_FILE" not in os.environ and (_trusted := ssl.create_default_context().get_ca_certs(binary_form=True)):
+if _trusted := ssl.create_default_context().get_ca_certs(binary_form=True):
     _authority = Path(os.environ["SYNAPSCALE_VAR_DIR"], "authority.pem")
     _authority.write_text(ssl.DER_cert_to_PEM_cert(_trusted[0]))
     os.environ["SSL_CERT_FILE"] = str(_authority)

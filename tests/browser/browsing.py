@@ -15,9 +15,9 @@ from playwright.sync_api import BrowserContext, Response
 
 AXE = (Path(__file__).parent / "vendor" / "axe-4.14.1.min.js").read_text()
 SHOTS = Path(__file__).parent.parent.parent / "var" / "screenshots"
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
-)
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+"""The first is the same without the windows that nobody sees, and faster."""
+CHROMIUM = next((path for name in NAMES if (path := shutil.which(name))), "")
 ARGUMENTS = [
     "--no-sandbox",
     "--headless",
@@ -35,12 +35,15 @@ document.addEventListener("securitypolicyviolation", (event) => {
   console.error(`CSP: ${event.violatedDirective} forbids ${event.blockedURI} ${event.sample} at ${event.sourceFile}:${event.lineNumber}`);
 });
 """
+WITHOUT_MOTION = """
+const still = new CSSStyleSheet();
+still.replaceSync("*, *::before, *::after { animation: none !important; transition: none !important; }");
+document.adoptedStyleSheets = [still];
+"""
+"""What is half faded in has half its contrast, and waiting for it takes longer than the rest of a test."""
 AT_REST = """async () => {
-  // What a click sets in motion begins a few frames later.
-  for (let still = 0; still < 4; still += 1) {
-    await new Promise((resolve) => requestAnimationFrame(resolve));
-    if (document.getAnimations().some(({ playState }) => playState === "running")) still = -1;
-  }
+  // What a click sets in motion is there a few frames later.
+  for (let frame = 0; frame < 2; frame += 1) await new Promise((resolve) => requestAnimationFrame(resolve));
 }"""
 FOUND_BY_AXE = """async (rules) => {
   const options = rules ? { runOnly: { type: "rule", values: rules } } : {};
@@ -60,6 +63,7 @@ class Page:
         self.raw = context.new_page()
         self.raw.set_default_timeout(10_000)
         self.raw.add_init_script(CSP_VIOLATIONS)
+        self.raw.add_init_script(WITHOUT_MOTION)
         self.raw.on("console", self._heard)
         self.raw.on("pageerror", lambda error: self._note(f"error: {error}"))
         self.raw.on("request", lambda request: self._asked(request.url))
@@ -117,7 +121,6 @@ class Page:
     # Judging
 
     def _come_to_rest(self) -> None:
-        """What is half faded in has half its contrast."""
         # Not with wait_for_function, which evaluates a text in the page, where the policy forbids it.
         self.raw.evaluate(AT_REST)
 

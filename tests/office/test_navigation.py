@@ -48,6 +48,21 @@ def test_a_clerk_is_shown_what_a_clerk_may_open() -> None:
     assert "Conversations" not in page
 
 
+@pytest.mark.parametrize(
+    ("path", "link"),
+    [
+        ("/admin/", "/admin/"),
+        ("/admin/billing/wallet/", "/admin/billing/wallet/"),
+        ("/admin/conversations/conversationllm/", "/admin/conversations/conversationllm/"),
+        ("/admin/workspaces/user/add/", "/admin/workspaces/user/"),
+    ],
+)
+def test_the_link_to_where_one_is_is_marked(office: Office, path: str, link: str) -> None:
+    side = office.client.get(path).text.partition('id="nav-sidebar-apps"')[2]
+
+    assert re.findall(r'<a href="([^"]*)" class="[^"]* active"', side) == [link]
+
+
 def test_a_heading_calls_a_list_what_its_link_at_the_side_calls_it(office: Office) -> None:
     person = User.objects.get()
     for path in ("/admin/workspaces/user/", f"/admin/workspaces/user/{person.pk}/change/"):
