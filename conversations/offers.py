@@ -18,7 +18,7 @@ from conversations.models import Conversation, Message
 from conversations.outcomes import CallTerms
 from conversations.pay import cost_affordable, due_of
 from llm import pricing
-from llm.errors import ProviderNotConfigured
+from llm.errors import ProviderHostForbidden, ProviderNotConfigured
 from llm.keys import credentials_for
 from llm.models import LLM, LLMPrice
 from llm.types import CallRequest, ChatMessage, Credentials
@@ -79,7 +79,7 @@ def make_offer(
         raise Unprocessable(f"{plan.llm} has no price at present, so it can't be called.", code="no_price") from None
     try:
         credentials = credentials_for(user=asker.user, workspace=asker.workspace, llm=plan.llm, source=ask.key_source)
-    except ProviderNotConfigured as error:
+    except (ProviderNotConfigured, ProviderHostForbidden) as error:
         raise Unprocessable(error.message, code=error.code, status=error.http_status) from None
     request = _request(plan, ask, conversation, question)
     is_charged = policy.should_charge(asker.user, asker.workspace, credentials.source, wallet=wallet)

@@ -10,7 +10,7 @@ from conversations.asks import Ask
 from conversations.choices import Plan, check_allowed, check_capabilities, find_llm
 from conversations.offers import Asker, prompt_of
 from llm import client
-from llm.errors import ProviderError, ProviderNotConfigured
+from llm.errors import ProviderError, ProviderHostForbidden, ProviderNotConfigured
 from llm.keys import credentials_for
 from llm.models import LLM
 from llm.types import CallRequest, Credentials
@@ -45,7 +45,7 @@ def prepare(*, asker: Asker, ask: Ask) -> Countable:
     check_capabilities(plan, ask)
     try:
         credentials = credentials_for(user=asker.user, workspace=asker.workspace, llm=llm)
-    except ProviderNotConfigured:
+    except (ProviderNotConfigured, ProviderHostForbidden):
         credentials = None
     return Countable(llm, prompt_of(plan, ask), credentials)
 

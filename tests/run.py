@@ -107,7 +107,7 @@ def run(engine: str, arguments: list[str], folder: Path) -> int:
     workers = [] if any(argument.startswith("-n") for argument in arguments) else ["-n", str((os.cpu_count() or 2) + 1)]
     elsewhere = ONLY_ON_POSTGRESQL if engine == "sqlite" else SAME_ON_BOTH
     ignored = [f"--ignore={path}" for path in elsewhere if not arguments]
-    command = [sys.executable, "-m", "pytest", *workers, *ignored, *arguments]
+    command = [sys.executable, "-m", "pytest", *workers, "--dist=worksteal", *ignored, *arguments]
     print(f"--- tests on {engine}", flush=True)
     if engine == "sqlite":
         return subprocess.call(command, env=environment, cwd=ROOT)

@@ -22,7 +22,7 @@ from tests.catalogue import SINCE
 from tests.conversations.calling import ask, hold_of, make_conversation, wallet
 from tests.full import fill
 from tests.house import house
-from tests.people import Cast, Person, fund
+from tests.people import Cast, Person, fund, join
 from tests.unguarded import run, settle_constraints
 
 __all__ = ["house"]
@@ -85,7 +85,7 @@ def test_a_table_that_is_for_good_is_not_truncated(books: Cast, table: str) -> N
 
 
 def test_the_audit_log_only_grows(alice: Person) -> None:
-    """Making Alice is in it."""
+    join(alice.workspace, "dora", "member")  # is in it
     assert f"append-only: UPDATE on {AUDIT}" in refused(f"UPDATE {AUDIT} SET action = action")
     assert f"append-only: DELETE on {AUDIT}" in refused(f"DELETE FROM {AUDIT}")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from billing.models import Hold
 from conversations.models import Message, UsageLog
 from llm.models import LLM, ProviderConnection, ProviderName
 from tests.api.asking import Api, assert_invalid, balance, change_workspace, error_of, make_agent
@@ -59,6 +60,19 @@ def test_private_hosts_have_one(api: Api, alice: Person, paid: StandIn) -> None:
     ProviderConnection.objects.update(is_active=False)
     error_of(api.post(alice, "llm/private/generate", HELLO), 422, "no_model")
     error_of(api.post(alice, "llm/private/generate", {**HELLO, "llm": "lab/small"}), 422, "model_retired")
+
+
+def test_a_host_whose_address_could_not_have_been_entered(api: Api, alice: Person, paid: StandIn) -> None:
+    """It came there around the form, or before the rules were what they are."""
+    make_llm("private", "lab/small", connection=make_connection(paid))
+    ProviderConnection.objects.update(base_url="http://169.254.169.254/v1")
+    before = balance(alice.workspace)
+    error_of(api.post(alice, "llm/private/generate", HELLO), 422, "provider_host_forbidden")
+    assert balance(alice.workspace) == before
+    assert (Hold.objects.filter(workspace=alice.workspace).count(), paid.requests) == (0, [])
+
+    counted = api.post(alice, "llm/count-tokens", {"llm": "private/lab/small", "prompt": "Hello"})
+    assert (counted.status_code, counted.json()["is_estimate"]) == (200, True)
 
 
 def test_a_model_may_be_named_by_its_name_alone(api: Api, alice: Person, llm: LLM, paid: StandIn) -> None:

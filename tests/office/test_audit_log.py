@@ -21,7 +21,7 @@ from llm.models import LLM
 from tests.admin.rows import SECRET, Office, conversation_of, make_workplace, newest
 from tests.audited import changes, entries
 from tests.catalogue import make_llm
-from tests.people import Cast
+from tests.people import Cast, join
 from workspaces.models import AccessToken, Membership, User, UserVariable, Workspace
 
 pytestmark = pytest.mark.django_db
@@ -161,7 +161,8 @@ def test_no_secret_and_nothing_customers_wrote_is_in_it(office: Office, cast: Ca
 
 def test_the_history_of_a_row_is_what_the_log_says(office: Office, cast: Cast, llm: LLM) -> None:
     agent = Agent.objects.create(workspace=cast.alice.workspace, name="A", llm=llm, created_by=cast.alice.user)
-    nothing = office.client.get(office.url(Membership, "history", cast.bob.membership.pk))
+    dora = join(cast.alice.workspace, "dora", "member")
+    nothing = office.client.get(office.url(Membership, "history", dora.membership.pk))
     assert "Created." in nothing.text
     assert "nobody in particular" in nothing.text
     office.save(agent, name="<b>Ace</b>")
