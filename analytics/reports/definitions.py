@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from django.http import QueryDict
+from django.utils.translation import gettext_noop
 from rest_framework.serializers import ValidationError
 
 from analytics import asking
@@ -19,6 +20,7 @@ FILTERS = ("workspace", "user", "llm", "provider", "tag", "agent", "key_source",
 OF_FIGURES = ("granularity", "group_by")
 MAX_VALUES = 20
 MAX_LENGTH = 300
+OUTDATED = gettext_noop("The report asks for what is not there for it any more. %(faults)s")
 Definition = dict[str, Any]
 
 
@@ -67,9 +69,7 @@ def by_its_maker(report: Report, definition: Definition, *, kind: str, window: W
     except ValidationError as error:
         details: Any = error.detail
         said = "; ".join(f"{name}: {messages[0]}" for name, messages in details.items())
-        raise Conflict(
-            f"The report asks for what is not there for it any more. {said}", code="report_outdated", details=details
-        ) from None
+        raise Conflict(OUTDATED % {"faults": said}, code="report_outdated", details=details) from None
 
 
 def of_report(report: Report, window: Window, *, reader: Asker) -> Asked:

@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from analytics.models import ReportMail, ReportRun
-from synapscale.common import mailing
+from synapscale.common import mailing, stored_words
 from synapscale.common.moments import moment
 from synapscale.common.tenancy import fleet_wide
 from workspaces.models import Membership
@@ -115,7 +115,7 @@ def _of_done(mail: ReportMail, name: str) -> tuple[str, list[str]]:
 
 
 def _of_failed(mail: ReportMail, name: str) -> tuple[str, list[str]]:
-    """Subject and paragraphs. Why it has failed is said in English, as the API does."""
+    """Subject and paragraphs."""
     failed = (
         _("The report “%(name)s” of the workspace %(slug)s, due at %(due)s, has failed:")
         % {"name": name, "slug": mail.workspace.slug, "due": moment(mail.run.due_at)}
@@ -125,7 +125,7 @@ def _of_failed(mail: ReportMail, name: str) -> tuple[str, list[str]]:
     )
     return _("Report failed: %(name)s") % {"name": name}, [
         failed,
-        f"  {' '.join(mail.run.error.split())}",
+        f"  {' '.join(stored_words.said(mail.run, 'error').split())}",
         _(
             "It stays on its schedule. Whoever made it can change what it asks for (PATCH), or take it off its schedule; "
             "they,\nadmins and owners can delete it (DELETE). If they have left, make one of your own:"

@@ -5,9 +5,14 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, replace
 
+from django.utils.translation import gettext_noop
+
 from analytics.asking import Asked, Asker, sees_all_of, sees_fleet
 from synapscale.common.errors import Forbidden
 from workspaces.models import Membership, User, Workspace
+
+MAKER_LEFT = gettext_noop("Whoever made this report is no longer in the workspace: make one of your own.")
+NOT_YOURS = gettext_noop("This report shows calls that you may not see.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +35,7 @@ def member_of(workspace_id: uuid.UUID, user_id: uuid.UUID) -> Member:
     rows = Membership.objects.select_related("user", "workspace")
     membership = rows.filter(workspace_id=workspace_id, user_id=user_id, user__is_active=True).first()
     if membership is None:
-        raise Forbidden("Whoever made this report is no longer in the workspace: make one of your own.")
+        raise Forbidden(MAKER_LEFT)
     return Member(membership)
 
 
@@ -42,5 +47,5 @@ def narrowed(asked: Asked, reader: Asker) -> Asked:
     if sees_all_of(reader, asked.workspace) or asked.wanted.user_id == reader.user.pk:
         return asked
     if asked.workspace != reader.workspace or asked.wanted.user_id is not None:
-        raise Forbidden("This report shows calls that you may not see.")
+        raise Forbidden(NOT_YOURS)
     return replace(asked, wanted=replace(asked.wanted, user_id=reader.user.pk))

@@ -16,13 +16,15 @@ from zoneinfo import ZoneInfo
 
 from django.db import DatabaseError, IntegrityError, transaction
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from analytics.asking import Asked, Asker
 from analytics.models import Report, ReportMail, ReportRun
-from analytics.reports import definitions, files, mails, schedule
+from analytics.reports import definitions, files, mails, rights, schedule
 from analytics.reports.saving import members_among, owners_of
 from analytics.reports.windows import window_of
 from conversations.windows import Window
+from synapscale.common import stored_words
 from synapscale.common.db import retry_transaction
 from synapscale.common.errors import Conflict, NotFound, Refusal
 from synapscale.common.tenancy import fleet_wide
@@ -31,7 +33,12 @@ logger = logging.getLogger(__name__)
 BATCH = 200
 """Reports, runs and mails that one call looks at; what is more waits for the next."""
 GIVE_UP_AFTER = timedelta(days=1)
-_GIVEN_UP = "It could not be read for a day, for a reason that is not yours. Run it again; should it fail again, ask the operators."
+_GIVEN_UP = gettext_noop(
+    "It could not be read for a day, for a reason that is not yours. Run it again; should it fail again, ask the operators."
+)
+stored_words.register(
+    "analytics.ReportRun.error", _GIVEN_UP, definitions.OUTDATED, rights.MAKER_LEFT, rights.NOT_YOURS, is_shared=True
+)
 State = ReportRun.State
 
 

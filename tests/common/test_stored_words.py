@@ -11,7 +11,7 @@ from django.contrib import admin
 from django.test import RequestFactory
 from django.utils import translation
 
-from analytics.models import AlertDelivery, WebhookEndpoint
+from analytics.models import AlertDelivery, ReportRun, WebhookEndpoint
 from billing.models import BillingEvent, HoldIncident
 from conversations.models import Message, UsageLog
 from llm import errors, hosts
@@ -50,6 +50,17 @@ SENTENCES = [
     ),
     (UsageLog(error_message="openai refused your own key."), "error_message", "openai recusou a chave própria."),
     (Message(error_message="Of a version to come."), "error_message", "Of a version to come."),
+    (
+        ReportRun(error="This report shows calls that you may not see."),
+        "error",
+        "Este relatório mostra chamadas que você não pode ver.",
+    ),
+    (
+        ReportRun(error="The report asks for what is not there for it any more. llm: Unknown model."),
+        "error",
+        "O relatório pede o que não existe mais para ele. llm: Unknown model.",
+    ),
+    (ReportRun(error="Of a version to come."), "error", "Of a version to come."),
 ]
 
 
