@@ -17,6 +17,7 @@ from conversations.reconciling import reconcile
 from conversations.sweeper import sweep
 from conversations.verification import verify
 from llm import catalogue
+from synapscale.common import memory
 
 Step = tuple[str, Callable[[], str]]
 
@@ -101,6 +102,7 @@ Send a message (the answer comes from the offline demo model):
 def _migrate() -> str:
     pending = _pending()
     if pending:
+        memory.keep_what_is_there()
         call_command("migrate", interactive=False, verbosity=0)
     return f"{pending} migrations applied" if pending else "nothing to do"
 
