@@ -128,7 +128,7 @@ def test_a_thousand_calls(clients: Clients, cast: Cast, models: dict[str, LLM], 
     assert logs.count() == CALLS
     assert {log.status for log in logs} == {"success", "error", "interrupted"}
     assert logs.filter(is_estimate=True).exists()
-    assert events.filter(event_type=BillingEvent.Type.FEE).count() > 50
+    assert events.filter(event_type=BillingEvent.Type.FEE).count() > CALLS / 20
     taken = events.aggregate(sum=Sum("amount_usd"))["sum"]
     assert sum(told) == -taken == logs.aggregate(sum=Sum("charged_usd"))["sum"]
     assert balance(cast.alice.workspace) == before - sum(told)
