@@ -80,8 +80,8 @@ def test_before_the_first_piece(
     """Nothing is charged, unless the provider had reported the prompt by then, which it will bill."""
     paid.always(fault(kind, after=2))
     client = {
-        "openai": lambda: clients.openai(alice, timeout=1).chat.completions,
-        "anthropic": lambda: clients.anthropic(alice, timeout=1).messages,
+        "openai": lambda: clients.openai(alice, timeout=3).chat.completions,
+        "anthropic": lambda: clients.anthropic(alice, timeout=3).messages,
     }[sdk]()
     with pytest.raises(SDKS[sdk].APITimeoutError):
         client.create(model=str(models["anthropic"]), messages=HELLO, max_tokens=100, stream=True)
@@ -127,10 +127,10 @@ def test_a_plain_call_is_finished(
     clients: Clients, alice: Person, models: dict[str, LLM], sdk: str, paid: StandIn
 ) -> None:
     """Its usage is exact, and its answer in the conversation."""
-    paid.answer(wait=2.0)
+    paid.answer(wait=3.0)
     client = {
-        "openai": lambda: clients.openai(alice, timeout=0.5).chat.completions,
-        "anthropic": lambda: clients.anthropic(alice, timeout=0.5).messages,
+        "openai": lambda: clients.openai(alice, timeout=1).chat.completions,
+        "anthropic": lambda: clients.anthropic(alice, timeout=1).messages,
     }[sdk]()
     with pytest.raises(SDKS[sdk].APITimeoutError):
         client.create(model=str(models["openai"]), messages=HELLO, max_tokens=100)
